@@ -1,0 +1,47 @@
+"""Outputs that are either whole or absent: write beside the final name, then rename onto it."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class DiskFull(OSError):
+    """The disk filled up while an output was written; nothing is left under the output's name."""
+
+
+@contextlib.contextmanager
+def write_aside(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]:
+    """Yield a temporary path next to ``path``; put it in place of ``path`` when the block ends well.
+
+    ``folder=True`` yields an existing empty folder, else a file name that does not exist yet. On any error the
+    temporary is removed and whatever stood at ``path`` stays as it was. The rename is atomic for files; a folder is
+    swapped in two renames.
+
+    Raises:
+        DiskFull: the disk (or the quota) is full; names ``path`` and what to do.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    target = aside / path.name
+    if folder:
+        target.mkdir()
+    try:
+        yield target
+        if folder and path.exists():
+            os.replace(path, aside / "previous")  # a rename cannot replace a folder that holds files
+        os.replace(target, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(path.parent).free / 2**20
+            raise DiskFull(
+                error.errno, f"the disk is full ({free:.0f} MiB free) while writing {path}: free some space and run again;"
+                " nothing was left under that name"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
