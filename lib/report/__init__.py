@@ -1,0 +1,1 @@
+"""Tables, figures, claims and the HTML report. All of it reads the tidy results and nothing else of a run's internals."""

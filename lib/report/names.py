@@ -1,0 +1,85 @@
+"""How encoders, tasks, data sets and conditions are called and coloured, once, so that every table and figure agrees."""
+
+from dataclasses import dataclass
+
+# Okabe and Ito's palette: told apart with any of the common colour-vision deficiencies and in grey print.
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE, GREY, DARK = "#0072B2", "#D55E00", "#CC79A7", "#9A9A9A", "#4D4D4D"
+
+GROUPS = {"baseline": "Baselines", "method": "Methods", "control": "Controls"}  # in the order of a table's rows
+
+
+@dataclass(frozen=True)
+class Look:
+    """Name and drawing style of one encoder. ``group`` is a key of ``GROUPS``."""
+
+    label: str
+    group: str
+    colour: str
+    marker: str
+    dash: str | tuple = "-"
+    short: str = ""
+
+
+ENCODERS = {
+    "simclr": Look("SimCLR", "baseline", BLUE, "o", short="SimCLR"),
+    "simclr_adversarial": Look("SimCLR + adversarial positive", "baseline", SKY, "s", short="SimCLR + adv."),
+    "dar_sfrl_released": Look("DAR-SFRL (released)", "method", ORANGE, "^", short="DAR-SFRL rel."),
+    "dar_sfrl": Look("DAR-SFRL (corrected)", "method", VERMILION, "D", short="DAR-SFRL"),
+    "raw_pixels": Look("raw pixels", "control", GREY, "X", (0, (1, 1.2)), short="raw pixels"),
+    "untrained": Look("untrained encoder", "control", DARK, "v", (0, (4, 1.5)), short="untrained"),
+    "blur": Look("SimCLR after blur", "control", GREEN, "P", (0, (4, 1.2, 1, 1.2)), short="blur"),
+    "identity_restorer": Look("DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."),
+}
+# Encoders this package does not know yet (a user's own method) are drawn as methods, in these colours.
+SPARE = (PURPLE, GREEN, DARK, GREY)
+
+TASKS = {"expression": "Expression", "verification": "Verification", "action_units": "Action units"}
+MAIN_METRIC = {"expression": "accuracy", "verification": "accuracy", "action_units": "f1"}
+METRIC_LABEL = {"accuracy": "Acc", "f1": "F1"}
+CHANCE = {"expression": 100 / 7, "verification": 50.0}  # percent; F1 has no such level
+
+DATASETS = {"rendered": "rendered faces", "orl": "ORL faces (real photographs)"}
+DATASET_SHORT = {"rendered": "rendered", "orl": "ORL"}
+
+ATTACKS = {
+    "fgsm": "FGSM", "pgd": "PGD", "upgd": "UPGD", "bim": "BIM", "mifgsm": "MIFGSM", "eotpgd": "EOTPGD",
+    "difgsm": "DIFGSM", "nifgsm": "NIFGSM", "sinifgsm": "SINIFGSM",
+}
+CORRUPTIONS = {"jpeg_compression": "JPEG compression", "elastic_transform": "elastic"}
+SUMMARIES = {"mean": "mean", "worst": "worst", "mean_seen": "mean, seen types", "mean_unseen": "mean, unseen types"}
+
+
+def look(method: str) -> Look:
+    """Style of an encoder; one that is not in ``ENCODERS`` keeps its own name and gets a spare colour."""
+    if method in ENCODERS:
+        return ENCODERS[method]
+    spare = SPARE[sum(method.encode()) % len(SPARE)]
+    return Look(method, "method", spare, "p", short=method)
+
+
+def ordered(methods) -> list[str]:
+    """The encoders in the order of every table and figure: baselines, methods, controls; unknown ones by name."""
+    known = list(ENCODERS)
+    groups = list(GROUPS)
+    rank = {name: (groups.index(look(name).group), known.index(name) if name in known else len(known), name)
+            for name in set(methods)}
+    return sorted(rank, key=rank.get)
+
+
+def condition_label(name: str) -> str:
+    """'mifgsm' -> 'MIFGSM', 'gaussian_noise' -> 'gaussian noise'."""
+    for names in (ATTACKS, CORRUPTIONS, SUMMARIES):
+        if name in names:
+            return names[name]
+    return name.replace("_", " ")
+
+
+def dataset_label(name: str) -> str:
+    """'orl' -> 'ORL faces (real photographs)'; a user's own set keeps its name."""
+    return DATASETS.get(name, f"{name} faces")
+
+
+def task_label(task: str, dataset: str) -> str:
+    """'Verification, ORL'."""
+    return f"{TASKS.get(task, task.replace('_', ' '))}, {DATASET_SHORT.get(dataset, dataset)}"

@@ -1,0 +1,132 @@
+"""One number with its interval for each cell of a table or point of a figure: the seeds of an encoder put together."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.report.names import MAIN_METRIC
+
+KEYS = ["method", "dataset", "task", "family", "condition", "severity", "metric"]
+COLUMNS = ["method", "seed", "dataset", "source", "task", "family", "condition", "severity", "metric", "value", "n",
+           "subjects", "ci_low", "ci_high"]
+DROPS = ("drop", "relative_drop")
+
+
+def check_results(results: pd.DataFrame) -> pd.DataFrame:
+    """A tidy copy with ``severity`` as float (missing -> 0).
+
+    Raises:
+        ValueError: ``results`` is empty, lacks a column, holds a number that is not finite, or a row twice.
+    """
+    missing = [name for name in COLUMNS if name not in results.columns]
+    if missing:
+        raise ValueError(f"results: expected the columns {COLUMNS}, missing {missing}")
+    if results.empty:
+        raise ValueError("results: expected at least one row, got an empty table")
+    tidy = results[COLUMNS].copy()
+    tidy["severity"] = pd.to_numeric(tidy["severity"], errors="coerce").fillna(0.0).astype(float)
+    bad = ~np.isfinite(tidy["value"].astype(float))
+    if bad.any():
+        raise ValueError(f"results: expected finite numbers in 'value', not so in {tidy.loc[bad, KEYS].iloc[0].to_dict()}")
+    twice = tidy.duplicated(KEYS + ["seed"])
+    if twice.any():
+        raise ValueError(f"results: expected one row a measurement, got two of {tidy.loc[twice, KEYS + ['seed']].iloc[0].to_dict()}")
+    return tidy
+
+
+def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds: one row per ``KEYS`` with value, ci_low, ci_high, n, subjects, seeds.
+
+    One seed keeps its subject bootstrap interval. With S seeds each side of the interval is
+    sqrt(a^2 + t^2): a = mean distance from the value to that end of the bootstrap interval (all seeds are tested on
+    the same subjects, so this part does not shrink), t = Student's 97.5% quantile times the standard error over seeds.
+    """
+    tidy = check_results(results)
+    tidy["below"] = tidy["value"] - tidy["ci_low"]
+    tidy["above"] = tidy["ci_high"] - tidy["value"]
+    grouped = tidy.groupby(KEYS, sort=False, dropna=False)
+    table = grouped.agg(value=("value", "mean"), below=("below", "mean"), above=("above", "mean"), sd=("value", "std"),
+                        seeds=("seed", "nunique"), n=("n", "min"), subjects=("subjects", "min")).reset_index()
+    count = table["seeds"].to_numpy()
+    spread = np.zeros(len(table))
+    several = count > 1
+    spread[several] = (stats.t.ppf(0.975, count[several] - 1) * table.loc[several, "sd"] / np.sqrt(count[several])).to_numpy()
+    table["ci_low"] = table["value"] - np.hypot(table["below"], spread)
+    table["ci_high"] = table["value"] + np.hypot(table["above"], spread)
+    return table.drop(columns=["below", "above", "sd"])
+
+
+class Scores:
+    """Look-ups in results put together over seeds.
+
+    ``Scores(results)(method, dataset, task, family, condition, metric, severity)`` -> (value, low, high), or None where
+    nothing was measured. ``metric`` None stands for the task's main metric.
+    """
+
+    def __init__(self, results: pd.DataFrame):
+        self.frame = over_seeds(results)
+        rows = self.frame[KEYS + ["value", "ci_low", "ci_high"]].itertuples(index=False)
+        self._cells = {tuple(row[: len(KEYS)]): tuple(float(x) for x in row[len(KEYS):]) for row in rows}
+
+    def __call__(self, method, dataset, task, family, condition, metric=None, severity=0.0):
+        metric = metric or MAIN_METRIC[task]
+        return self._cells.get((method, dataset, task, family, condition, float(severity), metric))
+
+    def over_severities(self, method, dataset, task, condition, metric=None):
+        """Mean over a corruption's severities, or None.
+
+        Each end of the interval is the mean of that end over the severities: the severities are resampled together, so
+        this is the widest interval their mean can have.
+        """
+        metric = metric or MAIN_METRIC[task]
+        whole = self(method, dataset, task, "corruption", condition, metric)
+        if whole is not None:
+            return whole
+        found = [self(method, dataset, task, "corruption", condition, metric, s) for s in range(1, 6)]
+        return mean_cell(found)
+
+    def blocks(self) -> list[tuple[str, str]]:
+        """The (task, dataset) pairs present, expression first, real faces before rendered ones."""
+        pairs = set(zip(self.frame["task"], self.frame["dataset"]))
+        tasks = list(MAIN_METRIC)
+        return sorted((p for p in pairs if p[0] in tasks), key=lambda p: (tasks.index(p[0]), p[1] == "rendered", p[1]))
+
+    def methods(self, task=None, dataset=None) -> list[str]:
+        """Encoders measured (on this task and data set), in no particular order."""
+        frame = self.frame
+        if task is not None:
+            frame = frame[(frame["task"] == task) & (frame["dataset"] == dataset)]
+        return list(dict.fromkeys(frame["method"]))
+
+    def conditions(self, task, dataset, family) -> list[str]:
+        """Named conditions of a family in the order measured, summaries ('mean', 'worst', ...) left out."""
+        frame = self.frame
+        rows = frame[(frame["task"] == task) & (frame["dataset"] == dataset) & (frame["family"] == family)]
+        return [name for name in dict.fromkeys(rows["condition"]) if not name.startswith(("mean", "worst"))]
+
+    def facts(self, task, dataset, family) -> str:
+        """'n = 300 images of 40 subjects, 1 seed' for a caption; 'low to high' where rows differ."""
+        frame = self.frame
+        rows = frame[(frame["task"] == task) & (frame["dataset"] == dataset) & (frame["metric"] == MAIN_METRIC[task])
+                     & (frame["family"] == family)]
+        n, subjects, seeds = (_range(rows[name]) for name in ("n", "subjects", "seeds"))
+        unit = "pairs" if task == "verification" else "images"
+        return f"n = {n} {unit} of {subjects} subjects, {seeds} seed{'' if seeds == '1' else 's'}"
+
+
+def mean_cell(cells) -> tuple[float, float, float] | None:
+    """Mean of (value, low, high) triples taken end by end; None where any is missing."""
+    cells = list(cells)
+    if not cells or any(cell is None for cell in cells):
+        return None
+    return tuple(math.fsum(column) / len(cells) for column in zip(*cells))
+
+
+def _range(values: pd.Series) -> str:
+    numbers = sorted({int(x) for x in values.dropna()})
+    if not numbers:
+        return "?"
+    low, high = numbers[0], numbers[-1]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,171 @@
+"""What each table says: rows, columns, numbers, caption and notes. ``table_formats`` writes it down.
+
+The three tables of the paper (expression, verification, action units under the eight attacks of its code, each as
+`score / Drop`), one corruption table a task and one overview.
+"""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from lib.report import names
+from lib.report.summary import Scores
+
+READING = "Drop = clean score minus score under the condition, in points; this reading is ours, the paper's text gives no formula."
+INTERVALS = "± is half the width of the 95% interval: bootstrap over subjects{seeds}. The CSV file has both ends."
+SEEDS = ", joined with Student's t over seeds"
+TWINS = ("† For a model without randomness UPGD is the same iteration as MIFGSM, and EOTPGD is PGD with other random "
+         "starts: eight names, six different attacks. The mean counts all eight, as the paper's code lists them.")
+BOLD = "Bold: best of baselines and methods. ‡: a control that is better than that (a score near chance has little to lose)."
+RENDERED = "Rendered faces are a demonstration of the pipeline. These are not the paper's data and not its numbers."
+REAL = "These are real photographs, but not the paper's data set: the numbers are not the paper's."
+
+
+@dataclass
+class Cell:
+    """A score and its drop as (value, low, high), either may be None; ``*_mark`` is '', 'bold' or '‡'."""
+
+    score: tuple | None = None
+    drop: tuple | None = None
+    score_mark: str = ""
+    drop_mark: str = ""
+
+
+@dataclass
+class Table:
+    """``rows`` and ``columns`` are (group, key, label, note); ``cells[row key, column key]`` is a Cell."""
+
+    name: str
+    title: str
+    caption: str
+    corner: str
+    columns: list[tuple[str, str, str, str]]
+    rows: list[tuple[str, str, str, str]]
+    cells: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
+
+
+def all_tables(results: pd.DataFrame, seen: tuple[str, ...] = ()) -> list[Table]:
+    """Every table the results can fill. ``seen``: the corruption types of the training mixture."""
+    scores = Scores(results)
+    tables = [overview_table(scores)]
+    for family, make in (("attack", attack_table), ("corruption", corruption_table)):
+        for task, dataset in scores.blocks():
+            if scores.conditions(task, dataset, family):
+                extra = (seen,) if family == "corruption" else ()
+                tables.append(make(scores, task, dataset, *extra))
+    return tables
+
+
+def attack_table(scores: Scores, task: str, dataset: str) -> Table:
+    """The paper's layout: a row an encoder; clean, then `score / Drop` under each attack, their mean and the worst."""
+    attacks = scores.conditions(task, dataset, "attack")
+    methods = names.ordered(scores.methods(task, dataset))
+    metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
+    pair = f"{metric} / Drop"
+    columns = [("", "clean", "clean", metric)]
+    columns += [("attack", a, names.condition_label(a) + ("†" if a in ("upgd", "eotpgd") else ""), pair) for a in attacks]
+    columns += [("over the attacks", s, names.condition_label(s), pair) for s in ("mean", "worst")]
+    rows = _encoder_rows(methods)
+    cells = {(m, c[1]): _cell(scores, m, task, dataset, "attack", c[1]) for m in methods for c in columns}
+    _mark(cells, methods, [c[1] for c in columns], transposed=False)
+    caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under white-box L∞ attacks at 8/255 through the "
+               f"whole model: {pair} in percent and points. {_facts(scores, task, dataset, 'attack')}")
+    notes = [READING] + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else []) + [BOLD, _origin(dataset)]
+    return Table(f"attacks_{task}_{dataset}", f"{names.task_label(task, dataset)}: attacks", caption, "Encoder", columns,
+                 rows, cells, notes, _source(scores, task, dataset, "attack"))
+
+
+def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, ...] = ()) -> Table:
+    """A row a corruption (mean over its severities), a column an encoder: `score / Drop`."""
+    corruptions = scores.conditions(task, dataset, "corruption")
+    methods = names.ordered(scores.methods(task, dataset))
+    metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
+    pair = f"{metric} / Drop"
+    rows = [("", "clean", "clean", metric)]
+    for group, wanted in (("types seen in training", True), ("types not seen in training", False)):
+        title = group if seen else "corruption"
+        rows += [(title, c, names.condition_label(c), pair) for c in corruptions if (c in seen) == wanted]
+    summaries = [s for s in ("mean_seen", "mean_unseen", "mean", "worst")
+                 if any(scores(m, dataset, task, "corruption", s) for m in methods)]
+    rows += [("over the corruptions", s, names.condition_label(s), pair) for s in summaries]
+    columns = [(names.GROUPS[names.look(m).group], m, names.look(m).label, pair) for m in methods]
+    keys = [r[1] for r in rows]
+    cells = {(k, m): _cell(scores, m, task, dataset, "corruption", k) for m in methods for k in keys}
+    _mark(cells, methods, keys, transposed=True)
+    caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under corruptions, each the mean over severities "
+               f"1 to 5: {pair} in percent and points. {_facts(scores, task, dataset, 'corruption')}")
+    notes = [READING, "Worst: the worst single corruption and severity.",
+             "The interval of a mean over severities is the mean of its five intervals, which is the widest it can be.",
+             BOLD, _origin(dataset)]
+    return Table(f"corruptions_{task}_{dataset}", f"{names.task_label(task, dataset)}: corruptions", caption, "Corruption",
+                 columns, rows, cells, notes, _source(scores, task, dataset, "corruption"))
+
+
+def overview_table(scores: Scores) -> Table:
+    """Each task in three columns: clean, mean over corruptions, mean over attacks."""
+    methods = names.ordered(scores.methods())
+    columns, cells, described = [], {}, []
+    for task, dataset in scores.blocks():
+        metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
+        for family, condition, label in (("clean", "clean", "clean"), ("corruption", "mean", "corrupted"),
+                                         ("attack", "mean", "attacked")):
+            if not any(scores(m, dataset, task, family, condition) for m in methods):
+                continue
+            key = f"{task}_{dataset}_{family}"
+            note = metric if family == "clean" else f"{metric} / Drop"
+            columns.append((names.task_label(task, dataset), key, label, note))
+            for m in methods:
+                cells[m, key] = _cell(scores, m, task, dataset, family, condition)
+        described.append(f"{names.task_label(task, dataset)}: {scores.facts(task, dataset, 'clean')}")
+    _mark(cells, methods, [c[1] for c in columns], transposed=False)
+    caption = ("Every task in one view: clean score, mean over all corruptions and severities, mean over the attacks at "
+               f"8/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}")
+    notes = [READING, BOLD]
+    if any(dataset == "rendered" for _, dataset in scores.blocks()):
+        notes.append(RENDERED)
+    return Table("overview", "Overview", caption, "Encoder", columns, _encoder_rows(methods), cells, notes, {})
+
+
+def _encoder_rows(methods):
+    return [(names.GROUPS[names.look(m).group], m, names.look(m).label, "") for m in methods]
+
+
+def _cell(scores, method, task, dataset, family, condition) -> Cell:
+    if condition == "clean":
+        return Cell(scores(method, dataset, task, "clean", "clean"))
+    if family == "corruption" and condition not in names.SUMMARIES:
+        return Cell(*(scores.over_severities(method, dataset, task, condition, metric) for metric in (None, "drop")))
+    return Cell(*(scores(method, dataset, task, family, condition, metric) for metric in (None, "drop")))
+
+
+def _mark(cells, methods, conditions, transposed):
+    """Best trained encoder of each condition in bold; a control that beats it gets ‡. Compared as printed."""
+    for condition in conditions:
+        row = {m: cells[(condition, m) if transposed else (m, condition)] for m in methods}
+        for part, sign in (("score", 1), ("drop", -1)):
+            shown = {m: sign * round(getattr(c, part)[0], 1) for m, c in row.items() if getattr(c, part) is not None}
+            trained = [value for m, value in shown.items() if names.look(m).group != "control"]
+            if not trained:
+                continue
+            for m, value in shown.items():
+                control = names.look(m).group == "control"
+                mark = "‡" if control and value > max(trained) else "bold" if not control and value == max(trained) else ""
+                setattr(row[m], f"{part}_mark", mark)
+
+
+def _facts(scores, task, dataset, family) -> str:
+    return f"{scores.facts(task, dataset, family)}. {_intervals(scores)}"
+
+
+def _intervals(scores) -> str:
+    return INTERVALS.format(seeds=SEEDS if scores.frame["seeds"].max() > 1 else "")
+
+
+def _origin(dataset) -> str:
+    return RENDERED if dataset == "rendered" else REAL
+
+
+def _source(scores, task, dataset, family) -> dict:
+    return {"data": names.DATASET_SHORT.get(dataset, dataset), "facts": scores.facts(task, dataset, family)}
