@@ -1,0 +1,25 @@
+"""Argument checks that the losses share; each error names the argument, what was expected and what came."""
+
+from torch import Tensor
+
+
+def float_matrix(name: str, value: Tensor, shape: str) -> None:
+    """``value`` must be a non-empty floating matrix; ``shape`` is how the error calls its two dimensions."""
+    if value.dim() != 2 or not value.is_floating_point():
+        raise ValueError(f"{name}: expected a float tensor [{shape}], got {value.dtype} {list(value.shape)}")
+    if not value.numel():
+        raise ValueError(f"{name}: expected at least one row and one column, got an empty tensor {list(value.shape)}")
+
+
+def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    """``value`` must have the shape and kind of ``other``."""
+    if value.shape != other.shape or not value.is_floating_point():
+        raise ValueError(
+            f"{name}: expected float {list(other.shape)} like {other_name}, got {value.dtype} {list(value.shape)}"
+        )
+
+
+def positive_number(name: str, value: float) -> None:
+    """``value`` must be > 0 (NaN is not)."""
+    if not value > 0:
+        raise ValueError(f"{name}: expected a number > 0, got {value}")

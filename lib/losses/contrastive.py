@@ -1,0 +1,88 @@
+"""Contrastive losses: NT-Xent with exclusions, and InfoNCE with mixed negatives.
+
+References:
+    [1] Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, eq. 1 (NT-Xent).
+    [2] van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018 (InfoNCE).
+    [3] Liu et al., Pose-disentangled Contrastive Learning for Self-supervised Facial Representation (PCL), CVPR 2023:
+        negatives mixed with Beta weights, as DAR-SFRL uses them.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib.losses.checks import float_matrix, positive_number, same_shape
+
+
+def nt_xent(z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None) -> Tensor:
+    """NT-Xent [1]: each row's positive against all other rows, mean over rows.
+
+    Args:
+        z: [M, D] embeddings, normalised here.
+        positive: [M] long, the row that is row i's positive (never i itself).
+        temperature: softmax temperature, > 0.
+        exclude: [M, M] bool; True takes that pair out of row i's denominator. The self pair is always out.
+
+    Raises:
+        ValueError: wrong shapes or types, ``positive[i] == i``, or an exclusion that hits a row's own positive.
+    """
+    float_matrix("z", z, "M, D")
+    positive_number("temperature", temperature)
+    rows = torch.arange(len(z), device=z.device)
+    if positive.shape != (len(z),) or positive.dtype != torch.long:
+        raise ValueError(f"positive: expected a long tensor of shape [{len(z)}], got {positive.dtype} {list(positive.shape)}")
+    if ((positive < 0) | (positive >= len(z))).any():
+        raise ValueError(f"positive: expected rows 0..{len(z) - 1}, got {positive.min().item()}..{positive.max().item()}")
+    if (positive == rows).any():
+        raise ValueError("positive: a row cannot be its own positive (positive[i] == i)")
+    out = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    if exclude is not None:
+        if exclude.shape != out.shape or exclude.dtype != torch.bool:
+            raise ValueError(f"exclude: expected bool {list(out.shape)}, got {exclude.dtype} {list(exclude.shape)}")
+        if exclude[rows, positive].any():
+            raise ValueError("exclude: takes out a row's own positive")
+        out = out | exclude
+    with torch.autocast(z.device.type, enabled=False):
+        z = F.normalize(z.float(), dim=1)
+        # -inf, not 0: a zero logit would still weigh exp(0) in the denominator
+        logits = (z @ z.T / temperature).masked_fill(out, float("-inf"))
+        return F.cross_entropy(logits, positive)
+
+
+def mixed_info_nce(
+    query: Tensor, key: Tensor, negatives: Tensor, mix: tuple[Tensor, Tensor] | None = None, temperature: float = 0.07
+) -> Tensor:
+    """InfoNCE [2] with one positive and N own negatives a row, the negatives optionally mixed in pairs [3].
+
+    Args:
+        query, key: [B, D], normalised here; key[i] is the positive of query[i].
+        negatives: [B, N, D], mixed as they are given, then normalised.
+        mix: None, or (weights [B, N] in [0, 1], permutation [N] long): negative j becomes
+            ``normalize(w_j * n_j + (1 - w_j) * n_perm[j])``.
+        temperature: softmax temperature, > 0.
+
+    Raises:
+        ValueError: wrong shapes, types or ranges.
+    """
+    float_matrix("query", query, "B, D")
+    same_shape("key", key, "query", query)
+    positive_number("temperature", temperature)
+    if negatives.dim() != 3 or negatives.shape[0] != len(query) or negatives.shape[2] != query.shape[1] or not negatives.shape[1]:
+        raise ValueError(f"negatives: expected [{len(query)}, N >= 1, {query.shape[1]}], got {list(negatives.shape)}")
+    with torch.autocast(query.device.type, enabled=False):
+        query, key, negatives = F.normalize(query.float(), dim=1), F.normalize(key.float(), dim=1), negatives.float()
+        if mix is not None:
+            weights, permutation = mix
+            if weights.shape != negatives.shape[:2] or permutation.shape != negatives.shape[1:2]:
+                raise ValueError(
+                    f"mix: expected weights {list(negatives.shape[:2])} and a permutation [{negatives.shape[1]}],"
+                    f" got {list(weights.shape)} and {list(permutation.shape)}"
+                )
+            if weights.min() < 0 or weights.max() > 1:
+                raise ValueError(f"mix: weights must lie in [0, 1], got {weights.min().item():.3g}..{weights.max().item():.3g}")
+            weights = weights.float().unsqueeze(-1)
+            negatives = weights * negatives + (1 - weights) * negatives[:, permutation]
+        negatives = F.normalize(negatives, dim=2)
+        logits = torch.cat([(query * key).sum(1, keepdim=True), torch.einsum("bd,bnd->bn", query, negatives)], 1)
+        target = torch.zeros(len(query), dtype=torch.long, device=query.device)  # index 0 is the positive
+        return F.cross_entropy(logits / temperature, target)

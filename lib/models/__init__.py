@@ -1,0 +1,1 @@
+"""Networks: the DAFR restorer, encoders around timm backbones, projection heads, controls."""

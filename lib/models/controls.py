@@ -1,0 +1,45 @@
+"""Controls: encoders that no pre-training made, or that take a part of one away. Every table carries them."""
+
+from dataclasses import replace
+
+import torch
+
+from lib.models.encoder import Encoder, EncoderConfig
+
+
+def raw_pixels(encoder: Encoder) -> Encoder:
+    """The pixels at the encoder's size are the representation: what a probe gets without any learning."""
+    return Encoder(EncoderConfig(image_size=encoder.image_size, backbone="pixels")).eval()
+
+
+def untrained(encoder: Encoder, seed: int = 0) -> Encoder:
+    """The encoder's architecture with fresh random weights: what the architecture alone gives."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Encoder(encoder.config).eval()
+
+
+def blur(encoder: Encoder, sigma: float = 1.0) -> Encoder:
+    """The encoder behind a Gaussian blur of ``sigma`` px: the cheapest defence against eps there is."""
+    return _with_weights_of(encoder, replace(encoder.config, blur=sigma))
+
+
+def identity_restorer(encoder: Encoder) -> Encoder:
+    """The encoder with DAFR taken out (restored = input): what restoring adds when the features are used.
+
+    Raises:
+        ValueError: the encoder has no restorer.
+    """
+    if encoder.restorer is None:
+        raise ValueError("identity_restorer: the encoder has no restorer to take out")
+    return _with_weights_of(encoder, replace(encoder.config, restorer=None))
+
+
+def _with_weights_of(encoder: Encoder, config: EncoderConfig) -> Encoder:
+    control = Encoder(config)
+    wanted = control.state_dict()
+    control.load_state_dict({name: value for name, value in encoder.state_dict().items() if name in wanted})
+    return control.eval()
+
+
+CONTROLS = {"raw_pixels": raw_pixels, "untrained": untrained, "blur": blur, "identity_restorer": identity_restorer}

@@ -1,0 +1,163 @@
+"""Encoders: a face image in [0, 1] in, a feature vector out, everything in between inside the module.
+
+The preprocessing is part of the network, so that no caller can get it wrong and a perturbation of the pixels means the
+same for every encoder:
+
+    images [B, 3, H, W] -> resize -> blur (control) -> DAFR (DAR-SFRL) -> normalise -> timm backbone -> features [B, D]
+
+or, where the representation is the pixels themselves (raw pixels; the released DAR-SFRL: the restored image), flatten
+instead of the last two steps.
+
+File format: safetensors; the configuration as JSON in the metadata; the backbone's keys as timm names them, the
+restorer's behind ``restorer.``. Plain ``timm.create_model(..., checkpoint_path=...)`` loads a file without restorer.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.files import write_aside
+from lib.models.dafr import DAFR
+
+WEIGHTS = "encoder.safetensors"
+PIXEL_MEAN, PIXEL_STD = 0.45, 0.25  # about those of face images; one constant, so that no data set leaks into the input
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder is built from; stored in its file.
+
+    Attributes:
+        image_size: side of the square image that the network sees, px.
+        backbone: a timm model name, or ``pixels``: the image itself is the representation.
+        backbone_args: keyword arguments for timm's model (a smaller width, say).
+        restorer: DAFR's arguments (stages, channels, hidden), or None.
+        blur: sigma in px of a Gaussian blur before everything else; 0 is none. The blur-as-defence control.
+    """
+
+    image_size: int
+    backbone: str
+    backbone_args: dict = field(default_factory=dict)
+    restorer: dict | None = None
+    blur: float = 0.0
+
+    def __post_init__(self):
+        if self.image_size < 8:
+            raise ValueError(f"image_size: expected at least 8 px, got {self.image_size}")
+        if self.blur < 0:
+            raise ValueError(f"blur: expected a sigma >= 0, got {self.blur}")
+
+
+class Encoder(nn.Module):
+    """Features from face images; see the module's text. ``dim``, ``image_size`` and ``config`` describe it."""
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__()
+        self.config = config
+        self.image_size = config.image_size
+        self.restorer = DAFR(**config.restorer) if config.restorer else None
+        if config.backbone == "pixels":
+            self.backbone = None
+            self.dim = 3 * config.image_size**2
+        else:
+            self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, **config.backbone_args)
+            self.dim = self.backbone.num_features
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Check, resize (antialiased) and, for the control, blur: [B, 3, H, W] -> [B, 3, image_size, image_size]."""
+        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f"images: expected float RGB in [0, 1], [B, 3, H, W], got {images.dtype} {list(images.shape)}")
+        if not images.numel():
+            raise ValueError(f"images: expected at least one image, got {list(images.shape)}")
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            images = F.interpolate(images, (self.image_size,) * 2, mode="bilinear", antialias=True, align_corners=False)
+        return gaussian_blur(images, self.config.blur) if self.config.blur else images
+
+    def restore(self, images: Tensor) -> list[Tensor]:
+        """What each stage of DAFR makes of the images: a list of [B, 3, S, S], S = image_size.
+
+        Raises:
+            ValueError: this encoder has no restorer.
+        """
+        if self.restorer is None:
+            raise ValueError("this encoder has no restorer: only DAR-SFRL encoders restore")
+        return self.restorer(self.prepare(images))[0]
+
+    def represent(self, image: Tensor) -> Tensor:
+        """Features [B, D] of images that are prepared and restored already."""
+        if self.backbone is None:
+            return image.flatten(1)
+        return self.backbone((image - PIXEL_MEAN) / PIXEL_STD)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] -> features [B, dim]; differentiable down to the pixels."""
+        image = self.prepare(images)
+        if self.restorer is not None:
+            image = self.restorer(image)[0][-1]
+        return self.represent(image)
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Separable Gaussian blur of [B, C, H, W], kernel cut at 3 sigma, edges reflected."""
+    radius = min(max(1, round(3 * sigma)), min(images.shape[-2:]) - 1)
+    x = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    channels = images.shape[1]
+    images = F.pad(images, (radius,) * 4, mode="reflect")
+    images = F.conv2d(images, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(images, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def save_encoder(encoder: Encoder, path: str | os.PathLike) -> None:
+    """Write weights and configuration as safetensors (whole or not at all)."""
+    weights = {} if encoder.backbone is None else dict(encoder.backbone.state_dict())
+    if encoder.restorer is not None:
+        weights |= {f"restorer.{name}": value for name, value in encoder.restorer.state_dict().items()}
+    weights = weights or {"empty": torch.zeros(0)}  # safetensors wants a tensor; raw pixels have none
+    weights = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
+    with write_aside(path) as aside:
+        safetensors.torch.save_file(weights, aside, metadata={"config": json.dumps(asdict(encoder.config), sort_keys=True)})
+
+
+def load_encoder(path_or_run: str | os.PathLike) -> Encoder:
+    """An encoder in eval mode from its ``.safetensors`` file, or from the pre-training folder that holds one.
+
+    Raises:
+        FileNotFoundError: nothing there; says which command makes it.
+        ValueError: not an encoder file of this package, or a missing or unexpected key.
+    """
+    path = Path(path_or_run)
+    if path.is_dir():
+        path = path / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"no encoder at {path}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); train it or copy it again") from error
+    if "config" not in metadata:
+        raise ValueError(f"{path}: no 'config' in its metadata, so it is not an encoder of this package")
+    encoder = Encoder(EncoderConfig(**json.loads(metadata["config"])))
+    prefix = "restorer."
+    parts = [(encoder.restorer, {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})]
+    parts.append((encoder.backbone, {k: v for k, v in weights.items() if not k.startswith(prefix) and k != "empty"}))
+    for module, state in parts:
+        expected = set(module.state_dict()) if module is not None else set()
+        if missing := sorted(expected - set(state)):
+            raise ValueError(f"{path}: missing key {missing[0]!r} ({len(missing)} in all)")
+        if unexpected := sorted(set(state) - expected):
+            raise ValueError(f"{path}: unexpected key {unexpected[0]!r} ({len(unexpected)} in all)")
+        if module is not None:
+            module.load_state_dict(state)
+    return encoder.eval()
