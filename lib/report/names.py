@@ -25,10 +25,10 @@ ENCODERS = {
     "simclr": Look("SimCLR", "baseline", BLUE, "o", short="SimCLR"),
     "simclr_adversarial": Look("SimCLR + adversarial positive", "baseline", SKY, "s", short="SimCLR + adv."),
     "dar_sfrl_released": Look("DAR-SFRL (released)", "method", ORANGE, "^", short="DAR-SFRL rel."),
-    "dar_sfrl": Look("DAR-SFRL (corrected)", "method", VERMILION, "D", short="DAR-SFRL"),
+    "dar_sfrl": Look("DAR-SFRL (corrected)", "method", VERMILION, "D", short="DAR-SFRL corr."),
     "raw_pixels": Look("raw pixels", "control", GREY, "X", (0, (1, 1.2)), short="raw pixels"),
     "untrained": Look("untrained encoder", "control", DARK, "v", (0, (4, 1.5)), short="untrained"),
-    "blur": Look("SimCLR after blur", "control", GREEN, "P", (0, (4, 1.2, 1, 1.2)), short="blur"),
+    "blur": Look("SimCLR after blur", "control", GREEN, "P", (0, (4, 1.2, 1, 1.2)), short="SimCLR blur"),
     "identity_restorer": Look("DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."),
 }
 # Encoders this package does not know yet (a user's own method) are drawn as methods, in these colours.

@@ -7,33 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from lib.report.names import MAIN_METRIC
+from lib.results import check_results
 
 KEYS = ["method", "dataset", "task", "family", "condition", "severity", "metric"]
-COLUMNS = ["method", "seed", "dataset", "source", "task", "family", "condition", "severity", "metric", "value", "n",
-           "subjects", "ci_low", "ci_high"]
-DROPS = ("drop", "relative_drop")
-
-
-def check_results(results: pd.DataFrame) -> pd.DataFrame:
-    """A tidy copy with ``severity`` as float (missing -> 0).
-
-    Raises:
-        ValueError: ``results`` is empty, lacks a column, holds a number that is not finite, or a row twice.
-    """
-    missing = [name for name in COLUMNS if name not in results.columns]
-    if missing:
-        raise ValueError(f"results: expected the columns {COLUMNS}, missing {missing}")
-    if results.empty:
-        raise ValueError("results: expected at least one row, got an empty table")
-    tidy = results[COLUMNS].copy()
-    tidy["severity"] = pd.to_numeric(tidy["severity"], errors="coerce").fillna(0.0).astype(float)
-    bad = ~np.isfinite(tidy["value"].astype(float))
-    if bad.any():
-        raise ValueError(f"results: expected finite numbers in 'value', not so in {tidy.loc[bad, KEYS].iloc[0].to_dict()}")
-    twice = tidy.duplicated(KEYS + ["seed"])
-    if twice.any():
-        raise ValueError(f"results: expected one row a measurement, got two of {tidy.loc[twice, KEYS + ['seed']].iloc[0].to_dict()}")
-    return tidy
 
 
 def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
@@ -42,8 +18,14 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     One seed keeps its subject bootstrap interval. With S seeds each side of the interval is
     sqrt(a^2 + t^2): a = mean distance from the value to that end of the bootstrap interval (all seeds are tested on
     the same subjects, so this part does not shrink), t = Student's 97.5% quantile times the standard error over seeds.
+
+    Raises:
+        ValueError: ``results`` is empty or does not fit the schema of ``lib.results``.
     """
     tidy = check_results(results)
+    if tidy.empty:
+        raise ValueError("results: expected at least one row, got an empty table")
+    tidy["severity"] = tidy["severity"].fillna(0.0)  # a summary's empty severity, so that it can be looked up
     tidy["below"] = tidy["value"] - tidy["ci_low"]
     tidy["above"] = tidy["ci_high"] - tidy["value"]
     grouped = tidy.groupby(KEYS, sort=False, dropna=False)

@@ -90,7 +90,7 @@ def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, .
     summaries = [s for s in ("mean_seen", "mean_unseen", "mean", "worst")
                  if any(scores(m, dataset, task, "corruption", s) for m in methods)]
     rows += [("over the corruptions", s, names.condition_label(s), pair) for s in summaries]
-    columns = [(names.GROUPS[names.look(m).group], m, names.look(m).label, pair) for m in methods]
+    columns = [(names.GROUPS[names.look(m).group], m, names.look(m).short, pair) for m in methods]
     keys = [r[1] for r in rows]
     cells = {(k, m): _cell(scores, m, task, dataset, "corruption", k) for m in methods for k in keys}
     _mark(cells, methods, keys, transposed=True)

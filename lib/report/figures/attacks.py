@@ -1,0 +1,75 @@
+"""Drop under each attack, and the score against the attack's budget."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lib.report import names
+from lib.report.figures.style import FAINT, FULL, drawn, encoder_legend, encoder_line, plain
+from lib.report.summary import Scores
+
+
+@drawn
+def drop_per_attack(scores: Scores) -> Figure:
+    """A panel a task, a row an attack (mean and worst last): a dot an encoder, the bar its 95% interval."""
+    blocks = [block for block in scores.blocks() if scores.conditions(*block, "attack")]
+    attacks = list(dict.fromkeys(name for block in blocks for name in scores.conditions(*block, "attack")))
+    rows = [*attacks, "mean", "worst"]
+    place = np.arange(len(rows), dtype=float)
+    place[len(attacks):] += 0.5  # the summaries stand apart
+    methods = names.ordered(scores.methods())
+    offset = dict(zip(methods, np.linspace(-0.33, 0.33, len(methods)) if len(methods) > 1 else [0.0]))
+    figure = Figure(figsize=(FULL, 0.9 + 0.42 * len(rows)))
+    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
+    for axes, (task, dataset) in zip(panels, blocks):
+        for band in place[::2]:
+            axes.axhspan(band - 0.5, band + 0.5, color="#F5F5F5", linewidth=0, zorder=0)
+        for method in methods:
+            look = names.look(method)
+            for row, attack in zip(place, rows):
+                cell = scores(method, dataset, task, "attack", attack, "drop")
+                if cell is None:
+                    continue
+                y = row + offset[method]
+                axes.plot(cell[1:], [y, y], color=look.colour, linewidth=1.2, alpha=0.8, zorder=2)
+                axes.plot(cell[0], y, look.marker, color=look.colour, markersize=4, markeredgecolor="white", markeredgewidth=0.4, zorder=3)
+        axes.set_title(names.task_label(task, dataset))
+        axes.set_xlabel("Drop (points)")
+        axes.set_ylim(place[-1] + 0.55, -0.55)
+        axes.axvline(0, color="#777777", linewidth=0.7)
+        plain(axes, "x")
+        axes.spines["left"].set_visible(False)
+    panels[0].set_yticks(place, [names.condition_label(name) for name in rows])
+    figure.tight_layout(w_pad=1.0)
+    encoder_legend(figure, methods)
+    return figure
+
+
+@drawn
+def eps_sweep(scores: Scores) -> Figure:
+    """A panel a task: score under PGD against its budget eps * 255 (0 is clean), equal steps on the axis."""
+    frame = scores.frame[scores.frame["family"] == "sweep"]
+    blocks = [block for block in scores.blocks() if ((frame["task"] == block[0]) & (frame["dataset"] == block[1])).any()]
+    figure = Figure(figsize=(FULL, 2.5))
+    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
+    for axes, (task, dataset) in zip(panels, blocks):
+        here = frame[(frame["task"] == task) & (frame["dataset"] == dataset)]
+        budgets = sorted({float(x) for x in here["severity"]} - {0.0})
+        methods = names.ordered(set(here["method"]))
+        for method in methods:
+            cells = [scores(method, dataset, task, "clean", "clean")]
+            cells += [scores(method, dataset, task, "sweep", "pgd", severity=eps) for eps in budgets]
+            encoder_line(axes, range(len(cells)), cells, method)
+        axes.set_xticks(range(len(budgets) + 1), ["0", *(f"{eps:g}" for eps in budgets)])
+        if 8.0 in budgets:
+            axes.axvline(1 + budgets.index(8.0), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        if task in names.CHANCE:
+            axes.axhline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+            axes.text(len(budgets), names.CHANCE[task], "chance", fontsize=6.5, color=FAINT, ha="right", va="bottom")
+        axes.set_title(names.task_label(task, dataset))
+        axes.set_xlabel("PGD budget eps × 255")
+        axes.set_ylim(-3, 103)
+        plain(axes)
+    panels[0].set_ylabel("score (%)")
+    figure.tight_layout(w_pad=1.2)
+    encoder_legend(figure, sorted(set(frame["method"])))
+    return figure

@@ -1,0 +1,61 @@
+"""Drop against the severity of the corruptions."""
+
+from matplotlib.figure import Figure
+
+from lib.report import names
+from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, plain
+from lib.report.summary import Scores, mean_cell
+
+SEVERITIES = range(1, 6)
+
+
+@drawn
+def drop_by_severity(scores: Scores) -> Figure:
+    """A panel a task: mean drop over all corruption types at each severity, a line an encoder, bands are 95% intervals."""
+    blocks = [block for block in scores.blocks() if scores.conditions(*block, "corruption")]
+    figure = Figure(figsize=(FULL, 2.5))
+    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
+    for axes, (task, dataset) in zip(panels, blocks):
+        corruptions = scores.conditions(task, dataset, "corruption")
+        for method in names.ordered(scores.methods(task, dataset)):
+            cells = [mean_cell(scores(method, dataset, task, "corruption", c, "drop", s) for c in corruptions) for s in SEVERITIES]
+            encoder_line(axes, SEVERITIES, cells, method)
+        _panel(axes, names.task_label(task, dataset))
+    panels[0].set_ylabel("Drop (points)")
+    figure.tight_layout(w_pad=1.2)
+    encoder_legend(figure, scores.methods())
+    return figure
+
+
+@drawn
+def drop_by_corruption(scores: Scores, task: str, dataset: str, seen: tuple[str, ...] = ()) -> Figure:
+    """A panel a corruption type of one task; the types of the training mixture first."""
+    corruptions = sorted(scores.conditions(task, dataset, "corruption"), key=lambda name: name not in seen)
+    methods = names.ordered(scores.methods(task, dataset))
+    columns = 4
+    rows = -(-len(corruptions) // columns)
+    figure = Figure(figsize=(FULL, 1.45 * rows + 0.3))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, corruption in zip(panels, corruptions):
+        for method in methods:
+            encoder_line(axes, SEVERITIES, [scores(method, dataset, task, "corruption", corruption, "drop", s) for s in SEVERITIES], method)
+        _panel(axes, names.condition_label(corruption))
+        if seen:
+            axes.set_title("seen" if corruption in seen else "unseen", loc="right", fontsize=7, fontweight="normal", color="#777777")
+    for axes in panels[len(corruptions):]:
+        axes.axis("off")
+    for i, axes in enumerate(panels[: len(corruptions)]):
+        axes.set_xlabel("severity" if i >= len(corruptions) - columns else "")
+        axes.set_ylabel("Drop (points)" if i % columns == 0 else "")
+    figure.tight_layout(w_pad=0.9, h_pad=0.8)
+    encoder_legend(figure, methods)
+    return figure
+
+
+def _panel(axes, title):
+    axes.set_title(title)
+    axes.set_xticks(list(SEVERITIES))
+    axes.set_xlim(0.8, 5.2)
+    axes.set_xlabel("severity")
+    axes.axhline(0, color="#777777", linewidth=0.7, zorder=1)
+    plain(axes)
