@@ -1,0 +1,1 @@
+"""Downstream tasks: each fits a linear probe on clean features and is scored under every condition."""

@@ -1,0 +1,48 @@
+"""Which test images are used: the same ones for every encoder, balanced over persons and classes at any number."""
+
+import numpy as np
+import pandas as pd
+
+
+def balanced_order(group, stratum, seed: int) -> np.ndarray:
+    """An order of n items whose every beginning is balanced over groups, and over strata as far as they allow.
+
+    Groups (persons) take turns. Within a group the strata (classes) take turns too, and each group begins one class
+    later than the group before, as in a Latin square. Ties are drawn with ``seed``.
+
+    Args:
+        group, stratum: [n] of anything that can be sorted.
+    Returns:
+        [n] positions, a permutation.
+    """
+    rng = np.random.default_rng(seed)
+    group = np.unique(group, return_inverse=True)[1]
+    stratum = np.unique(stratum, return_inverse=True)[1]
+    if len(group) == 0 or len(group) != len(stratum):
+        raise ValueError(f"group and stratum must be equally long and not empty, got {len(group)} and {len(stratum)}")
+    turn = rng.permutation(group.max() + 1)[group]
+    items = pd.DataFrame({"turn": turn, "stratum": (stratum - turn) % (stratum.max() + 1)})
+    items = items.iloc[rng.permutation(len(items))]
+    items["again"] = items.groupby(["turn", "stratum"]).cumcount()
+    items = items.sort_values(["turn", "again", "stratum"], kind="stable")
+    items["rank"] = items.groupby("turn").cumcount()
+    return items.sort_values(["rank", "turn"], kind="stable").index.to_numpy()
+
+
+def test_rows(table, seed: int) -> np.ndarray:
+    """Rows of a face table that serve as test images, in balanced order: tasks on one table share a beginning of it.
+
+    With a ``split`` column these are the rows of 'probe_test', else all; with an ``expression`` column only labelled
+    frames (>= 0). Balanced over ``identity`` and ``expression``.
+    """
+    usable = np.ones(len(table), bool)
+    if "split" in table.columns:
+        usable &= table.column("split") == "probe_test"
+    stratum = np.zeros(len(table), int)
+    if "expression" in table.columns:
+        stratum = table.column("expression")
+        usable &= stratum >= 0
+    rows = np.flatnonzero(usable)
+    if len(rows) == 0:
+        raise ValueError(f"table {table.name!r} has no test images (split 'probe_test', expression >= 0)")
+    return rows[balanced_order(table.column("identity")[rows], stratum[rows], seed)]
