@@ -187,7 +187,8 @@ def resize_and_pad(images: Tensor, generator: torch.Generator | None = None) -> 
     keep = draw[0] >= DIVERSITY_PROBABILITY
     rows = _resize_matrix(height, draw[1], draw[2], keep)
     columns = _resize_matrix(width, draw[1], draw[3], keep)
-    return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)
+    with torch.autocast(images.device.type, enabled=False):  # these products make pixels, not features
+        return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)
 
 
 def _resize_matrix(length: int, shrink: Tensor, shift: Tensor, keep: Tensor) -> Tensor:

@@ -1,0 +1,48 @@
+"""Structured degradations of sensors and image files: M in F' = F·M + eps.
+
+Every function takes images [B,3,H,W] in [0,1], severity [B] (long, on the CPU) and a generator, and returns images
+that are not clamped yet.
+"""
+
+import torch
+from torch import Tensor
+
+from lib.degrade.levels import level, pick, rows
+from lib.degrade.separable import along_both, box_matrix
+
+
+def contrast(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Each channel is drawn towards its own mean over the image: linear in the image."""
+    (factor,) = level("contrast", severity, images)
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return torch.addcmul(mean * (1 - factor), images, factor)
+
+
+def pixelate(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Down to a share of the side and up again by boxes."""
+    shares = [share for (share,) in rows("pixelate", min(images.shape[2:]))]
+    down, across = (
+        torch.stack([box_matrix(length, max(int(length * share), 1)) for share in shares]).to(images)
+        for length in images.shape[2:]
+    )
+    return along_both(images, pick(down, severity), pick(across, severity))
+
+
+def low_light(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A gain below 1: less light on the sensor."""
+    (gain,) = level("low_light", severity, images)
+    return images * gain
+
+
+def occlusion(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """One black rectangle inside the image, of the level's share of the area, its place and shape (1:2 to 2:1) drawn."""
+    (share,) = level("occlusion", severity, images)
+    batch, _, height, width = images.shape
+    draw = torch.rand(3, batch, 1, 1, 1, generator=generator, device=images.device, dtype=images.dtype)
+    stretch = 2 ** (draw[0] - 0.5)
+    tall, wide = (share.sqrt() * stretch * height).round(), (share.sqrt() / stretch * width).round()
+    top, left = (draw[1] * (height - tall + 1)).floor(), (draw[2] * (width - wide + 1)).floor()
+    down = torch.arange(height, device=images.device, dtype=images.dtype).view(1, 1, -1, 1) - top
+    across = torch.arange(width, device=images.device, dtype=images.dtype).view(1, 1, 1, -1) - left
+    covered = (down >= 0) & (down < tall) & (across >= 0) & (across < wide)
+    return images * ~covered

@@ -1,0 +1,117 @@
+"""What severity 1 to 5 means, in one table: Tiny-ImageNet-C's parameters up to 64 px, ImageNet-C's from 224 px.
+
+Between 64 and 224 px (the shorter side) every parameter is interpolated linearly in the side; below 64 and above 224
+it stays at the table's end, in pixels where it is a length, except elastic_transform's, which are fractions of the side.
+Source: Hendrycks & Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
+arXiv 1903.12261, and the parameter lists published with it. low_light and occlusion are ours and have one row.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+SMALL, LARGE = 64, 224
+
+# name: (parameters in words, Tiny-ImageNet-C, ImageNet-C)
+LEVELS = {
+    "gaussian_noise": ("sigma", (0.04, 0.08, 0.12, 0.15, 0.18), (0.08, 0.12, 0.18, 0.26, 0.38)),
+    "shot_noise": ("photons at white", (250, 100, 50, 30, 15), (60, 25, 12, 5, 3)),
+    "impulse_noise": ("share of values replaced", (0.01, 0.02, 0.05, 0.08, 0.14), (0.03, 0.06, 0.09, 0.17, 0.27)),
+    "speckle_noise": ("sigma", (0.15, 0.2, 0.25, 0.3, 0.35), (0.15, 0.2, 0.35, 0.45, 0.6)),
+    "gaussian_blur": ("sigma in pixels", (0.5, 0.75, 1, 1.25, 1.5), (1, 2, 3, 4, 6)),
+    "defocus_blur": (
+        "radius, sigma of the softened edge",
+        ((0.5, 0.6), (1, 0.1), (1.5, 0.1), (2.5, 0.01), (3, 0.1)),
+        ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+    ),
+    "glass_blur": (
+        "sigma, largest shift, iterations",
+        ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+        ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    ),
+    "motion_blur": (
+        "radius, sigma along the path",
+        ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
+        ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+    ),
+    "zoom_blur": (
+        "number of zooms, step between them",
+        ((7, 0.01), (12, 0.01), (17, 0.01), (21, 0.01), (26, 0.01)),
+        ((12, 0.01), (17, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),
+    ),
+    "snow": (
+        "flake mean, flake sigma, zoom, threshold, blur radius, blur sigma, share of the original",
+        (
+            (0.1, 0.2, 1, 0.6, 8, 3, 0.8),
+            (0.1, 0.2, 1, 0.5, 10, 4, 0.8),
+            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.7),
+            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.65),
+            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.6),
+        ),
+        (
+            (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+            (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+            (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+            (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+            (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+        ),
+    ),
+    "frost": (
+        "weight of the image, weight of the frost",
+        ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
+        ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+    ),
+    "fog": (
+        "density, decay of the plasma",
+        ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
+        ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+    ),
+    "brightness": ("added to the value of HSV", (0.1, 0.2, 0.3, 0.4, 0.5), (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "saturate": (
+        "factor, offset of the saturation of HSV",
+        ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (30, 0.2)),
+        ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+    ),
+    "contrast": ("factor", (0.4, 0.3, 0.2, 0.1, 0.05), (0.4, 0.3, 0.2, 0.1, 0.05)),
+    "elastic_transform": (
+        "strength, smoothness, largest shift of the corners; shares of the side",
+        ((0, 0, 0.08), (0.05, 0.3, 0.06), (0.1, 0.08, 0.06), (0.1, 0.03, 0.03), (0.16, 0.03, 0.02)),
+        tuple(
+            tuple(244 / 224 * share for share in row)  # the published 244 stands for a side of 224
+            for row in ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
+        ),
+    ),
+    "pixelate": ("side of the small image", (0.9, 0.8, 0.7, 0.6, 0.5), (0.6, 0.5, 0.4, 0.3, 0.25)),
+    "jpeg_compression": ("quality", (65, 58, 50, 40, 25), (25, 18, 15, 10, 7)),
+    "low_light": ("gain", (0.7, 0.55, 0.4, 0.3, 0.2), (0.7, 0.55, 0.4, 0.3, 0.2)),
+    "occlusion": ("share of the area", (0.05, 0.1, 0.15, 0.2, 0.25), (0.05, 0.1, 0.15, 0.2, 0.25)),
+}
+
+
+@lru_cache(maxsize=256)
+def rows(name: str, side: int) -> tuple[tuple[float, ...], ...]:
+    """The parameters of severity 1 to 5 at an image side, one tuple a severity."""
+    _, small, large = LEVELS[name]
+    weight = min(max((side - SMALL) / (LARGE - SMALL), 0.0), 1.0)
+    listed = [row if isinstance(row, tuple) else (row,) for row in (*small, *large)]
+    return tuple(
+        tuple((1 - weight) * a + weight * b for a, b in zip(listed[i], listed[i + 5], strict=True)) for i in range(5)
+    )
+
+
+def pick(stack: Tensor, severity: Tensor) -> Tensor:
+    """Rows of ``stack`` [5,...] by ``severity`` [B] (on the CPU): [B,...], or [1,...] where all images have the same.
+
+    A leading 1 lets the caller's arithmetic broadcast, and shares one operator over the batch.
+    """
+    first = int(severity[0])
+    if bool((severity == first).all()):
+        return stack[first - 1 : first]
+    return stack[severity.to(stack.device) - 1]
+
+
+def level(name: str, severity: Tensor, images: Tensor) -> list[Tensor]:
+    """The parameters of each image, a tensor [B,1,1,1] or [1,1,1,1] for each, on the device of ``images``."""
+    table = torch.tensor(rows(name, min(images.shape[2:])), dtype=images.dtype, device=images.device)
+    return [column[:, None, None, None] for column in pick(table, severity).unbind(1)]
