@@ -1,0 +1,53 @@
+"""The columns that a face table may have, their meaning and range: one place that labels are checked against."""
+
+import re
+from dataclasses import dataclass
+
+EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
+SPLITS = ("pretrain", "probe_train", "probe_test")
+NO_LABEL = -1  # of an integer column; a float column says NaN
+
+
+@dataclass(frozen=True)
+class Column:
+    """``kind`` is 'int', 'float', 'bit' (0/1) or 'split'; ``low``..``high`` is the range of a number that is there."""
+
+    kind: str
+    low: float
+    high: float
+    meaning: str
+    may_be_empty: bool = True
+
+
+_COLUMNS = {
+    "identity": Column("int", 0, 2**53, "number of the person", may_be_empty=False),
+    "clip": Column("int", 0, 2**53, "number of the clip, unique in the set"),
+    "frame": Column("int", 0, 2**53, "position in the clip, or among the person's photographs"),
+    "time": Column("float", 0, float("inf"), "seconds from the start of the clip"),
+    "split": Column("split", 0, 0, f"one of {', '.join(SPLITS)}", may_be_empty=False),
+    "fold": Column("int", NO_LABEL, 2, "subject-exclusive fold 0..2 for action units, -1 in pretrain"),
+    "expression": Column("int", NO_LABEL, len(EXPRESSIONS) - 1,
+                         ", ".join(f"{i} {name}" for i, name in enumerate(EXPRESSIONS)) + ", -1 unlabelled"),
+    "intensity": Column("float", 0, 1, "strength of the expression"),
+    "valence": Column("float", -1, 1, "unpleasant..pleasant"),
+    "arousal": Column("float", -1, 1, "calm..excited"),
+    "yaw": Column("float", -180, 180, "degrees"),
+    "pitch": Column("float", -180, 180, "degrees"),
+    "roll": Column("float", -180, 180, "degrees"),
+}
+_PATTERNS = (
+    (re.compile(r"au_[1-9]\d*"), Column("float", 0, 5, "FACS intensity of the action unit")),
+    (re.compile(r"attr_\w+"), Column("bit", 0, 1, "attribute, 0 or 1")),
+)
+
+
+def column(name: str) -> Column | None:
+    """What the column ``name`` may hold, or None when a face table knows no such column ('landmarks' is not a number)."""
+    if name in _COLUMNS:
+        return _COLUMNS[name]
+    return next((kind for pattern, kind in _PATTERNS if pattern.fullmatch(name)), None)
+
+
+def known_columns() -> str:
+    """All names for an error message."""
+    return ", ".join((*_COLUMNS, "au_<number>", "attr_<name>", "landmarks"))

@@ -1,0 +1,104 @@
+"""Any folder of photographs: sub-folders are people, an optional labels.csv says the rest."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib.datasets.columns import known_columns
+from lib.datasets.description import Description
+from lib.datasets.errors import DatasetError
+from lib.datasets.image_files import SUFFIXES, ImageFiles, image_sizes
+from lib.datasets.labels import read_labels
+from lib.datasets.table import FaceTable
+from lib.faces.resample import fit_points
+
+LABELS = "labels.csv"
+_OTHER_IMAGES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".raw", ".dng", ".cr2", ".nef")
+
+ABOUT = Description(
+    name="folder",
+    title="any folder of photographs",
+    source="the folder's name",
+    licence="yours",
+    credit="yours",
+    where="put photographs into data/<name>/ and set the data set's name in params.yaml",
+    tree="<person>/<photograph>\n<person>/<clip>/<frame>      (frames of a clip, in the order of their names)\n"
+         "<photograph>                  (no sub-folder: every photograph is a person of its own)\n"
+         f"{LABELS}                    (optional: a column 'file', and any of {known_columns()})",
+    counts=f"at least one image ({', '.join(SUFFIXES)})",
+)
+
+
+def _natural(name: str) -> list:
+    """Sort key that puts 2.jpg before 10.jpg; the name itself breaks ties between 1.jpg and 01.jpg."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name)] + [(2, 0, name)]
+
+
+def _find(root: Path) -> list[str]:
+    """All image files below ``root`` as relative paths with '/', in natural order; links to folders are followed."""
+    found, other, seen = [], [], set()
+    for folder, below, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()  # a link that leads back
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in files:
+            path = (Path(folder) / name).relative_to(root).as_posix()
+            suffix = os.path.splitext(name)[1].lower()
+            if not name.startswith(".") and suffix in SUFFIXES:
+                found.append(path)
+            elif not name.startswith(".") and suffix in _OTHER_IMAGES:
+                other.append(path)
+    if other:
+        raise DatasetError(f"{root}: {len(other)} images of a kind that is not read ({', '.join(sorted(other)[:5])}"
+                           f"{' ...' if len(other) > 5 else ''}); convert them to {', '.join(SUFFIXES)} or take them out")
+    return sorted(found, key=lambda path: [_natural(part) for part in path.split("/")])
+
+
+def _rows(files: list[str]) -> pd.DataFrame:
+    """Identity, clip and frame from the paths alone."""
+    people, clips, frames = {}, {}, {}
+    identity, clip, frame = [], [], []
+    for file in files:
+        parts = file.split("/")
+        person = parts[0] if len(parts) > 1 else file
+        where = "/".join(parts[:-1]) if len(parts) > 1 else file
+        identity.append(people.setdefault(person, len(people)))
+        clip.append(clips.setdefault(where, len(clips)))
+        frame.append(frames.setdefault(where, 0))
+        frames[where] += 1
+    rows = pd.DataFrame({"file": files, "identity": identity, "frame": frame})
+    if any(file.count("/") > 1 for file in files):
+        rows.insert(2, "clip", clip)
+    return rows
+
+
+def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable:
+    """Open the folder ``root``; only the headers of the images are read.
+
+    ``image_size`` (H, W): read every image as its largest centred box of that shape, resized. Without it images keep
+    their own sizes, and the table's ``image_size`` is None when these differ.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: expected a folder of photographs, there is none\n{ABOUT.text()}")
+    files = _find(root)
+    if not files:
+        raise DatasetError(f"{root}: expected at least one image, found none\n{ABOUT.text()}")
+    rows, landmarks = _rows(files), None
+    if (root / LABELS).is_file():
+        labels, landmarks = read_labels(root / LABELS, files)
+        rows = rows.drop(columns=labels.columns, errors="ignore").join(labels)
+    sizes = image_sizes(root, files)
+    if image_size is not None and landmarks is not None:
+        fitted = [fit_points(torch.from_numpy(points), tuple(size), image_size) for points, size in zip(landmarks, sizes.tolist())]
+        landmarks = torch.stack(fitted).numpy()
+    common = tuple(sizes[0].tolist()) if (sizes == sizes[0]).all() else None
+    return FaceTable(name=root.name, source=root.name, licence=ABOUT.licence, credit=ABOUT.credit,
+                     image_size=image_size or common, rows=rows, reader=ImageFiles(root, files, image_size),
+                     landmarks=None if landmarks is None else np.ascontiguousarray(landmarks, np.float32))
