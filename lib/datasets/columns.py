@@ -6,6 +6,7 @@ from dataclasses import dataclass
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 SPLITS = ("pretrain", "probe_train", "probe_test")
 NO_LABEL = -1  # of an integer column; a float column says NaN
+AU_PRESENT_FROM = 2  # FACS intensity from which BP4D-style protocols call an action unit present
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lib.datasets.table import FaceTable
 from lib.faces.resample import fit_points
 
 LABELS = "labels.csv"
-_OTHER_IMAGES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".raw", ".dng", ".cr2", ".nef")
+_OTHER_IMAGES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".avif", ".jp2", ".raw", ".dng", ".cr2", ".nef")
 
 ABOUT = Description(
     name="folder",

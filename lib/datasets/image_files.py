@@ -10,7 +10,7 @@ from lib.datasets.errors import DatasetError
 from lib.faces.resample import fit
 from lib.progress import Progress
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 _EXIF_ORIENTATION = 0x0112
 
 

@@ -91,6 +91,14 @@ class FaceTable:
                          image_size=self.image_size, rows=self.rows.iloc[local], reader=self._reader,
                          landmarks=self._landmarks, index=self._index[local])
 
+    def with_rows(self, rows: pd.DataFrame) -> "FaceTable":
+        """The same images with other annotations, row by row."""
+        if len(rows) != len(self):
+            raise ValueError(f"rows: expected {len(self)}, one an image, got {len(rows)}")
+        return FaceTable(name=self.name, source=self.source, licence=self.licence, credit=self.credit,
+                         image_size=self.image_size, rows=rows, reader=self._reader, landmarks=self._landmarks,
+                         index=self._index)
+
     def _positions(self, index) -> np.ndarray:
         return self._index if index is None else self._index[self._local(index)]
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import json
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,9 @@ class _Shards:
         for number in np.unique(owner):
             here = np.flatnonzero(owner == number)
             out[here] = shards[number][index[here] - self._starts[number]]
+            # The pages stay in the system's cache; only this process stops counting them, or memory would grow to the
+            # size of the set.
+            shards[number]._mmap.madvise(mmap.MADV_DONTNEED)
         return out
 
 

@@ -1,0 +1,96 @@
+"""Alignment: turn, scale and shift a face so that eyes, nose and mouth lie at fixed places, for a whole batch at once.
+
+Similarity Procrustes analysis in closed form (Umeyama, PAMI 1991, equations 34-43, in two dimensions, where it needs no
+singular value decomposition), then an antialiased warp. Coordinates are pixels (x, y), whole numbers = pixel centres.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Places in the unit square (x right, y down) of the two eyes, the tip of the nose and the corners of the mouth. Eyes on
+# 40% of the height leave room for the forehead above and the chin below; the face fills about two thirds of the width.
+TEMPLATE = ((0.34, 0.40), (0.66, 0.40), (0.50, 0.58), (0.37, 0.75), (0.63, 0.75))
+
+
+def five_points(landmarks: Tensor) -> Tensor:
+    """Eye centres, nose tip and mouth corners out of the 68 points: [B,68,2] -> [B,5,2], left of the picture first."""
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2):
+        raise ValueError(f"landmarks: expected [B,68,2], got {list(landmarks.shape)}")
+    eyes = [landmarks[:, 36:42].mean(1), landmarks[:, 42:48].mean(1)]
+    return torch.stack([*eyes, landmarks[:, 30], landmarks[:, 48], landmarks[:, 54]], dim=1)
+
+
+def similarity(source: Tensor, target: Tensor) -> Tensor:
+    """The similarity (rotation, one scale, shift; no mirror) that brings ``source`` nearest to ``target``.
+
+    Least squares over the R points, in float64 inside.
+
+    Args:
+        source: [B,R,2]. target: [B,R,2] or [R,2].
+    Returns:
+        float32 [B,2,3]: ``target ~ source @ T[:, :, :2]^T + T[:, :, 2]``.
+    Raises:
+        ValueError: wrong shapes, points that are not finite, or all points of a face in one place.
+    """
+    if source.ndim != 3 or source.shape[2] != 2 or source.shape[1] < 2 or target.shape not in (source.shape, source.shape[1:]):
+        raise ValueError("source, target: expected [B,R,2] and [B,R,2] or [R,2] with R >= 2, got "
+                         f"{list(source.shape)} and {list(target.shape)}")
+    a, b = source.double(), target.double().expand(source.shape)
+    a_mean, b_mean = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+    a, b = a - a_mean, b - b_mean
+    spread = a.square().sum((1, 2))
+    wrong = torch.nonzero(~(torch.isfinite(spread) & (spread > 1e-12) & torch.isfinite(b).all(2).all(1))).flatten()
+    if len(wrong):
+        raise ValueError(f"source: faces {wrong[:5].tolist()} have points that are not finite or all in one place")
+    # As complex numbers the best rotation and scale is sum(conj(a) b) / sum(|a|^2).
+    cos = (a * b).sum((1, 2)) / spread
+    sin = (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum(1) / spread
+    turn = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    shift = b_mean[:, 0] - (turn @ a_mean[:, 0, :, None])[..., 0]
+    return torch.cat([turn, shift[..., None]], 2).float()
+
+
+def to_template(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+    """The similarity [B,2,3] that puts the face with these 68 points [B,68,2] on the template of an image (H, W)."""
+    height, width = size
+    places = torch.tensor(TEMPLATE, dtype=torch.float32, device=landmarks.device)
+    return similarity(five_points(landmarks), places * places.new_tensor([width, height]) - 0.5)
+
+
+def move(points: Tensor, transform: Tensor) -> Tensor:
+    """Landmarks [B,R,2] under the transform [B,2,3]."""
+    return points @ transform[:, :, :2].mT + transform[:, None, :, 2]
+
+
+def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
+    """Images under ``transform``, drawn on a canvas of ``size`` (H, W); the border pixels go on outside the image.
+
+    Where the transform shrinks, each pixel is the mean of k x k samples that lie at most one source pixel apart, so that
+    nothing aliases. ``nearest=True`` (for masks) takes one sample, the nearest.
+
+    Args:
+        images: uint8 or float [B,C,H,W]. transform: [B,2,3], source pixels -> canvas pixels, invertible.
+    Returns:
+        [B,C,size[0],size[1]] of the images' type.
+    """
+    if images.ndim != 4 or transform.shape != (len(images), 2, 3):
+        raise ValueError(f"images, transform: expected [B,C,H,W] and [B,2,3], got {list(images.shape)} and {list(transform.shape)}")
+    turn, shift = transform[:, :, :2].double(), transform[:, :, 2].double()
+    back = torch.linalg.inv(turn)
+    reach = back.norm(dim=1).max().item()  # source pixels that one canvas pixel covers, along either axis
+    samples = 1 if nearest else max(1, math.ceil(reach - 1e-6))
+    height, width = size
+    x = (torch.arange(width * samples, device=images.device, dtype=torch.float64) + 0.5) / samples - 0.5
+    y = (torch.arange(height * samples, device=images.device, dtype=torch.float64) + 0.5) / samples - 0.5
+    canvas = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2)
+    source = (canvas - shift[:, None]) @ back.mT
+    extent = source.new_tensor([images.shape[3], images.shape[2]])
+    grid = ((2 * source + 1) / extent - 1).reshape(len(images), height * samples, width * samples, 2).float()
+    drawn = F.grid_sample(images.float(), grid, mode="nearest" if nearest else "bilinear", padding_mode="border",
+                          align_corners=False)
+    if samples > 1:
+        drawn = F.avg_pool2d(drawn, samples)
+    return drawn.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else drawn.to(images.dtype)

@@ -1,0 +1,172 @@
+"""From a data set as it lies on disk to the packed set that training and probes read: one size, split and checked.
+
+Memory stays flat: a batch is read, fitted and appended, whatever the size of the set.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
+from lib.datasets.columns import AU_PRESENT_FROM, EXPRESSIONS, NO_LABEL, SPLITS
+from lib.faces.align import move, to_template, warp
+from lib.faces.resample import fit, fit_masks, fit_points
+from lib.faces.shards import PackedWriter, open_packed
+from lib.files import write_aside
+from lib.progress import Progress
+
+DEMO = ("rendered", "orl")
+SHARES = (0.8, 0.1, 0.1)  # of the people, in the order of SPLITS
+FOLDS = 3
+_BATCH_VALUES = 8_000_000  # source values (pixel x channel) in one batch: 8 MB as bytes, 32 MB as floats
+
+
+def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int, shard_rows: int = 4096) -> dict:
+    """Pack the data set at ``source_root`` into ``out_root``/<name>, one folder a set, and write summary.json there.
+
+    ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl, both are fitted (crop and resize) as they are.
+    Any other name is the user's: a packed set, one of the registered data sets of that name, or any folder of images.
+    There, faces with landmarks are aligned (lib.faces.align), others cut to the central square; without a column
+    ``split``, people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds.
+
+    Returns:
+        The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
+    Raises:
+        DatasetError: anything missing, unreadable or not matching in the source; nothing is left half-written.
+    """
+    source_root, out_root = Path(source_root), Path(out_root)
+    if image_size < 8:
+        raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
+    summary = {"dataset": dataset, "image_size": image_size, "sets": {}}
+    if dataset == "demo":
+        # Both are opened before the first is packed, so that a missing one is said at once.
+        tables = {name: open_dataset(name, source_root / name) for name in DEMO}
+        aligned = False
+    else:
+        table = _open_own(source_root, dataset)
+        tables, aligned = {dataset: _with_split(table, source_root)}, table.has_landmarks
+    for name, table in tables.items():
+        _pack(table, out_root / name, name, image_size, aligned, shard_rows)
+        summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": aligned}
+    with write_aside(out_root / "summary.json") as path:
+        path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return summary
+
+
+def _open_own(root: Path, name: str) -> FaceTable:
+    if name in DATASETS and name != "folder":
+        return open_dataset(name, root)
+    return open_packed(root) if (root / "set.json").is_file() else open_dataset("folder", root)
+
+
+def _hash(person: str) -> str:
+    return hashlib.sha256(person.encode()).hexdigest()
+
+
+def _people(rows: pd.DataFrame) -> np.ndarray:
+    """A name for each row's person that stays when other people are added: the sub-folder's, else the number."""
+    if "file" in rows:
+        folder = rows["file"].str.rpartition("/")[0].str.partition("/")[0]
+        named = np.where(folder == "", rows["file"], folder)
+        # Only where folders are the people: labels.csv may number them otherwise.
+        if pd.Series(named).groupby(rows["identity"].to_numpy()).nunique().max() == 1 and len(set(named)) == rows["identity"].nunique():
+            return named.astype(str)
+    return rows["identity"].astype(str).to_numpy()
+
+
+def _with_split(table: FaceTable, root: Path) -> FaceTable:
+    rows = table.rows.copy(deep=False)
+    if "identity" not in rows:
+        raise DatasetError(f"{root}: expected a column 'identity', got {', '.join(table.columns)}")
+    names = _people(rows)
+    ranked = sorted(set(names), key=_hash)
+    if "split" not in rows:
+        if len(ranked) < len(SPLITS):
+            raise DatasetError(f"{root}: expected at least {len(SPLITS)} people (sub-folders) to split into {', '.join(SPLITS)}, got"
+                               f" {len(ranked)}; add people, or a column 'split' to labels.csv")
+        # Ranks, not the hash's value itself, so that the shares are met and no split is empty.
+        held = max(1, round(SHARES[2] * len(ranked)))
+        probe = max(1, round(SHARES[1] * len(ranked)))
+        where = dict.fromkeys(ranked, SPLITS[0]) | dict.fromkeys(ranked[:held], SPLITS[2]) | \
+            dict.fromkeys(ranked[held:held + probe], SPLITS[1])
+        rows["split"] = [where[name] for name in names]
+    wrong = sorted(set(rows["split"]) - set(SPLITS))
+    if wrong:
+        raise DatasetError(f"{root}: expected {', '.join(SPLITS)} in the column 'split', got {', '.join(map(repr, wrong[:5]))}")
+    if "fold" not in rows:
+        probed = set(names[(rows["split"] != SPLITS[0]).to_numpy()])
+        fold = {name: number % FOLDS for number, name in enumerate(name for name in ranked if name in probed)}
+        rows["fold"] = [fold[name] if split != SPLITS[0] else NO_LABEL for name, split in zip(names, rows["split"])]
+    return table.with_rows(rows)
+
+
+def _pack(table: FaceTable, root: Path, name: str, image_size: int, aligned: bool, shard_rows: int) -> None:
+    size = (image_size, image_size)
+    batch = 1 if table.image_size is None else max(1, _BATCH_VALUES // (3 * table.image_size[0] * table.image_size[1]))
+    progress = Progress(len(table), f"preparing {name}, images")
+    # Alignment takes the head's roll away, so the angle would no longer be true of the picture.
+    rows = table.rows.drop(columns="roll", errors="ignore") if aligned else table.rows
+    with PackedWriter(root, name=name, source=table.source, licence=table.licence, credit=table.credit,
+                      shard_rows=shard_rows) as writer:
+        for start in range(0, len(table), batch):
+            index = np.arange(start, min(start + batch, len(table)))
+            part = rows.iloc[index].copy()
+            images, masks, points = _fitted(table, index, size, aligned)
+            if points is not None:
+                part["landmarks"] = list(points.reshape(len(index), -1).numpy())
+            writer.add(images.permute(0, 2, 3, 1).numpy(), part, None if masks is None else masks.numpy())
+            progress.step(len(index))
+
+
+def _fitted(table: FaceTable, index: np.ndarray, size: tuple[int, int],
+            aligned: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Images, masks and landmarks of some rows in the new size."""
+    images = table.images(index)
+    masks = table.masks(index) if table.has_masks else None
+    points = table.landmarks(index) if table.has_landmarks else None
+    if not aligned:
+        return fit(images, size), None if masks is None else fit_masks(masks, size), \
+            None if points is None else fit_points(points, tuple(images.shape[2:]), size)
+    try:
+        transform = to_template(points, size)
+    except ValueError as error:
+        file = f", file {table.rows['file'].iloc[index[0]]}" if "file" in table.rows else ""
+        raise DatasetError(f"{table.name}: cannot align the faces of rows {index[0]}..{index[-1]}{file}: {error}") from error
+    masks = None if masks is None else warp(masks[:, None], transform, size, nearest=True)[:, 0]
+    return warp(images, transform, size), masks, move(points, transform)
+
+
+def summarise(table: FaceTable) -> dict:
+    """Counts of a set as plain numbers and strings, for summary.json and the notebook."""
+    rows = table.rows
+    said = {"source": table.source, "licence": table.licence, "credit": table.credit, "images": len(table),
+            "masks": table.has_masks, "landmarks": table.has_landmarks}
+    for name, key in (("identity", "identities"), ("clip", "clips")):
+        if name in rows:
+            said[key] = int(rows[name].nunique())
+    if "split" in rows:
+        said["splits"] = {split: {"images": int(here.sum()), "identities": int(rows.loc[here, "identity"].nunique())}
+                          for split in SPLITS if (here := rows["split"] == split).any()}
+        said["identities_in_two_splits"] = int((rows.groupby("identity")["split"].nunique() > 1).sum())
+    if "fold" in rows:
+        said["folds"] = {str(fold): int(count) for fold, count in rows["fold"].value_counts().sort_index().items()}
+    if "expression" in rows:
+        counts = rows["expression"].value_counts()
+        said["expressions"] = {name: int(counts.get(number, 0)) for number, name in enumerate(EXPRESSIONS)}
+        said["expressions"]["unlabelled"] = int(counts.get(NO_LABEL, 0))
+    units = [name for name in rows if name.startswith("au_")]
+    if units:
+        said["au_present_from"] = AU_PRESENT_FROM
+        said["au_rates"] = {name: _rate(rows[name] >= AU_PRESENT_FROM, rows[name].notna()) for name in units}
+    attributes = [name for name in rows if name.startswith("attr_")]
+    if attributes:
+        said["attribute_rates"] = {name: _rate(rows[name] == 1, rows[name] >= 0) for name in attributes}
+    return said
+
+
+def _rate(present: pd.Series, known: pd.Series) -> float | None:
+    return round(float(present[known].mean()), 4) if known.any() else None
