@@ -2,7 +2,8 @@
 
 The 15 types of ImageNet-C (Hendrycks & Dietterich, arXiv 1903.12261), three of its four extra types, low light and an
 occluding block. :mod:`lib.degrade.levels` says what the severities mean. :data:`PART` says which part of F' = F·M + eps
-a type is: 'M' transforms the face, 'eps' lays something over it that does not come from the face.
+a type is: 'M' transforms the face, 'eps' adds something to it that is not a function of the face alone: noise, flakes, a veil (snow,
+frost and fog also weaken the face under their layer; speckle and shot noise grow with it).
 """
 
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.degrade import blur, digital, noise
+from lib.degrade import blur, digital, noise, weather
 from lib.degrade.checks import check_generator, check_images
+from lib.degrade.elastic import elastic_transform
+from lib.degrade.jpeg import jpeg_compression
 
 SMALLEST = 8  # pixels; a side below it has no blocks, paths or textures to speak of
 
@@ -22,11 +25,21 @@ REGISTRY: dict[str, tuple[str, Corruption]] = {
     "gaussian_noise": ("eps", noise.gaussian_noise),
     "shot_noise": ("eps", noise.shot_noise),
     "impulse_noise": ("eps", noise.impulse_noise),
+    "defocus_blur": ("M", blur.defocus_blur),
+    "glass_blur": ("M", blur.glass_blur),
     "motion_blur": ("M", blur.motion_blur),
+    "zoom_blur": ("M", blur.zoom_blur),
+    "snow": ("eps", weather.snow),
+    "frost": ("eps", weather.frost),
+    "fog": ("eps", weather.fog),
+    "brightness": ("M", digital.brightness),
     "contrast": ("M", digital.contrast),
+    "elastic_transform": ("M", elastic_transform),
     "pixelate": ("M", digital.pixelate),
+    "jpeg_compression": ("M", jpeg_compression),
     "speckle_noise": ("eps", noise.speckle_noise),
     "gaussian_blur": ("M", blur.gaussian_blur),
+    "saturate": ("M", digital.saturate),
     "low_light": ("M", digital.low_light),
     "occlusion": ("M", digital.occlusion),
 }

@@ -46,3 +46,23 @@ def occlusion(images: Tensor, severity: Tensor, generator: torch.Generator | Non
     across = torch.arange(width, device=images.device, dtype=images.dtype).view(1, 1, 1, -1) - left
     covered = (down >= 0) & (down < tall) & (across >= 0) & (across < wide)
     return images * ~covered
+
+
+def brightness(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Raise the value of HSV. Hue and saturation stay, so this is a gain for each pixel; black turns grey."""
+    (added,) = level("brightness", severity, images)
+    value = images.amax(dim=1, keepdim=True)
+    raised = (value + added).clamp_(max=1)
+    return torch.where(value > 0, images * (raised / value.clamp(min=torch.finfo(images.dtype).tiny)), raised)
+
+
+def saturate(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Scale and shift the saturation of HSV. Grey has hue 0 (red), so an offset turns it reddish, as published."""
+    factor, offset = level("saturate", severity, images)
+    value = images.amax(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    tiny = torch.finfo(images.dtype).tiny
+    target = (chroma / value.clamp(min=tiny) * factor + offset).clamp_(0, 1)
+    below = (value - images) / chroma.clamp(min=tiny)  # 0 in the strongest channel, 1 in the weakest
+    red = torch.tensor([0.0, 1.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    return value * (1 - target * torch.where(chroma > 0, below, red))

@@ -1,0 +1,92 @@
+"""Weather: a layer that does not come from the face (eps in F' = F·M + eps) over a face that it partly veils.
+
+Every function takes images [B,3,H,W] in [0,1], severity [B] (long, on the CPU) and a generator, and returns images
+that are not clamped yet.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lib.degrade.blur import along_path, by_severity, zoom_matrix
+from lib.degrade.levels import level, rows
+from lib.degrade.separable import along_both, half_path
+
+LUMA = (0.299, 0.587, 0.114)
+ICE = (0.80, 0.92, 1.00)
+
+
+def fog(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A plasma veil; the sum is scaled back to the brightness that the image had at its brightest."""
+    density, decay = level("fog", severity, images)
+    brightest = images.amax(dim=(1, 2, 3), keepdim=True)
+    veil = plasma(images, decay.expand(len(images), 1, 1, 1), generator)
+    return torch.addcmul(images, density, veil) * (brightest / (brightest + density))
+
+
+def frost(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Ice flowers over the image.
+
+    ImageNet-C lays photographs of frosted glass over the image; here the frost is procedural (ridges and patches of
+    plasma noise in the colour of ice, at the mean brightness of such photographs), with the published weights. Scores
+    under it are therefore not comparable with ImageNet-C's frost digit for digit.
+    """
+    keep, weight = level("frost", severity, images)
+    decays = images.new_tensor([1.5, 1.35, 1.9]).view(3, 1, 1, 1, 1).expand(-1, len(images), 1, 1, 1)
+    ridged, fine, patches = (plasma(images, decay, generator) for decay in decays)
+    # a crest where a smooth field crosses its middle makes thin branching lines, the fine field breaks them up
+    veins = (1 - (2 * ridged - 1).abs()) ** 6 + 0.7 * (1 - (2 * fine - 1).abs()) ** 8
+    ice = (0.15 + 0.45 * patches + 0.75 * veins * (0.4 + 0.6 * patches)).clamp_(0, 1)
+    return keep * images + weight * ice * images.new_tensor(ICE).view(1, 3, 1, 1)
+
+
+def snow(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Flakes blurred along their fall, laid over a whitened image together with themselves turned by 180 degrees."""
+    mean, sigma, _, threshold, _, _, share = level("snow", severity, images)
+    levels = rows("snow", min(images.shape[2:]))
+    batch, _, height, width = images.shape
+    flakes = torch.randn(batch, 1, height, width, generator=generator, device=images.device, dtype=images.dtype)
+    angle = torch.rand(batch, generator=generator, device=images.device, dtype=images.dtype)
+    angle = (angle * 90 - 135) * (math.pi / 180)
+
+    def zoomed(part: Tensor, chosen: int) -> Tensor:
+        down, across = (zoom_matrix(length, levels[chosen - 1][2])[None].to(part) for length in part.shape[2:])
+        return along_both(part, down, across)
+
+    flakes = by_severity(flakes * sigma + mean, severity, zoomed)
+    flakes = torch.where(flakes < threshold, 0.0, flakes).clamp_(0, 1)
+    flakes = along_path(flakes, [half_path(row[4], row[5]) for row in levels], severity, angle)
+    grey = (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    white = share * images + (1 - share) * torch.maximum(images, grey * 1.5 + 0.5)
+    return white + flakes + flakes.flip(2, 3)
+
+
+def plasma(images: Tensor, decay: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Diamond-square height maps [B,1,H,W] in [0,1], one for each image; ``decay`` [B,1,1,1].
+
+    Made on a periodic square whose side is the next power of two, scaled to [0,1] there, then cut to H x W. At each
+    halving of the step the noise shrinks by the square of ``decay``, as in the published code.
+    """
+    batch, _, height, width = images.shape
+    side = 1 << (max(height, width) - 1).bit_length()
+    decay = decay[:, 0]
+    field = images.new_zeros(batch, side, side)
+    amplitude = images.new_full((batch, 1, 1), 100.0**2)
+
+    def noisy(total: Tensor) -> Tensor:
+        draw = torch.rand(total.shape, generator=generator, device=images.device, dtype=images.dtype)
+        return total / 4 + amplitude * (2 * draw - 1)
+
+    step = side
+    while step >= 2:
+        half = step // 2
+        corner = field[:, ::step, ::step]
+        pairs = corner + corner.roll(-1, 1)
+        field[:, half::step, half::step] = noisy(pairs + pairs.roll(-1, 2))
+        centre = field[:, half::step, half::step]
+        field[:, ::step, half::step] = noisy(centre + centre.roll(1, 1) + corner + corner.roll(-1, 2))
+        field[:, half::step, ::step] = noisy(centre + centre.roll(1, 2) + corner + corner.roll(-1, 1))
+        step, amplitude = half, amplitude / decay**2
+    low, high = field.amin((1, 2), keepdim=True), field.amax((1, 2), keepdim=True)
+    return ((field - low) / (high - low))[:, None, :height, :width]
