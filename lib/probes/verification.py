@@ -27,7 +27,9 @@ FOLDS, FAR = 10, 0.1
 
 def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int, batch_size: int,
                       device: torch.device | str) -> Task:
-    """``pairs`` pairs (half genuine, in 10 folds) of the images ``rows`` of ``table``.
+    """``pairs`` pairs (half genuine, in 10 folds that share no person) of the images ``rows`` of ``table``.
+
+    In a table of clips the two images of a genuine pair come from different clips.
 
     Raises:
         ValueError: ``pairs`` is not a positive multiple of 20; too few persons or images for so many pairs.
@@ -36,11 +38,13 @@ def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int,
         raise ValueError(f"pairs must be a positive multiple of {2 * FOLDS} ({FOLDS} folds, half genuine), got {pairs}")
     rows = np.asarray(rows)
     person = table.column("identity")[rows]
+    clip = table.column("clip")[rows] if "clip" in table.columns else None
     drawn = verification_pairs(person, folds=FOLDS, pairs_per_fold=pairs // FOLDS,
-                               generator=torch.Generator().manual_seed(seed))
-    first, second, same, fold = (np.asarray(x) for x in (drawn.first, drawn.second, drawn.same, drawn.fold))
-    order = balanced_order(person[first], same, seed)
-    first, second, same, fold = first[order], second[order], same[order].astype(bool), fold[order]
+                               generator=torch.Generator().manual_seed(seed), clip=clip)
+    first, second, same, fold = drawn.first, drawn.second, drawn.same, drawn.fold
+    genuine, impostor = np.flatnonzero(same), np.flatnonzero(~same)
+    order = np.stack([kind[balanced_order(person[first[kind]], fold[kind], seed)] for kind in (genuine, impostor)], 1).ravel()
+    first, second, same, fold = first[order], second[order], same[order], fold[order]
 
     features = embed(encoder, table, rows, batch_size, device)
     centres = []
@@ -61,7 +65,7 @@ def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int,
         others = fold != f
         threshold[~others] = best_threshold(clean[others], same[others])
         strict[~others] = far_threshold(clean[others], same[others], FAR)
-    genuine = torch.as_tensor(same, device=device)
+    labels = torch.as_tensor(same, device=device)
     accept_above = torch.as_tensor(threshold, device=device)
 
     def count(scores: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -71,9 +75,9 @@ def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int,
 
     return Task(
         name="verification", table=table, rows=torch.as_tensor(rows[second]), subjects=person[first],
-        labels=genuine, encoder=encoder, head=head,
+        labels=labels, encoder=encoder, head=head,
         loss_fn=lambda scores, labels: (scores * torch.where(labels, -1.0, 1.0)).sum(),
-        correct=lambda scores, items: (scores.double() > accept_above[items]) == genuine[items],
+        correct=lambda scores, items: (scores.double() > accept_above[items]) == labels[items],
         count=count,
         metrics={"accuracy": lambda c: percent(c[..., 0], c[..., 1]),
                  f"tar_at_far_{FAR}": lambda c: percent(c[..., 2], c[..., 3])},

@@ -1,0 +1,187 @@
+"""One encoder against the whole grid: every task, clean, under every corruption and every attack.
+
+The test images, pairs, corrupted images, random starts of attacks and bootstrap draws are the same for every encoder
+and every training seed. Attacks go through the whole model: restorer, encoder and probe.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lib.conditions import DRAW_SEED, Job, attack_jobs, corruption_jobs, to_numpy
+from lib.degrade.attacks import ATTACKS
+from lib.degrade.corruptions import CORRUPTIONS
+from lib.files import write_aside
+from lib.probes.action_units import BP4D_UNITS, action_units_task
+from lib.probes.expression import expression_task
+from lib.probes.features import embed, held_still
+from lib.probes.selection import test_rows
+from lib.probes.task import Task
+from lib.probes.verification import verification_task
+from lib.progress import Progress
+from lib.results import results_frame
+from lib.tally import Measured, tally
+
+CODE = ("evaluation.py", "conditions.py", "metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
+
+
+@dataclass(frozen=True)
+class ProbeParams:
+    """What is measured, and on how much."""
+
+    images: int = 210  # test images of a data set (clean and corrupted); fewer where it has fewer
+    pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
+    attacked: int = 60  # images or pairs of a task that are attacked: its first ones, balanced over persons
+    l2: float = 0.01  # penalty of the linear probes on standardised features
+    corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
+    severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    attacks: list[str] = field(default_factory=lambda: [name for name in ATTACKS if name != "fgsm"])
+    eps: float = 8.0  # largest change of a pixel by an attack, in 255ths
+    alpha: float = 2.0  # step size of an attack, in 255ths
+    steps: int = 10  # of an attack
+    sweep: list[int] = field(default_factory=lambda: [2, 16, 64])  # further eps for pgd; alpha grows with eps
+    resamples: int = 2000  # bootstrap draws of an interval
+    batch_size: int = 128  # images that go through the encoder at once
+
+    def __post_init__(self):
+        for name in ("images", "attacked", "steps", "resamples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.pairs < 20 or self.pairs % 20:
+            raise ValueError(f"pairs must be a positive multiple of 20 (10 folds, half genuine), got {self.pairs}")
+        for name in ("l2", "eps", "alpha"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, known in (("corruptions", CORRUPTIONS), ("attacks", ATTACKS), ("severities", (1, 2, 3, 4, 5))):
+            values = getattr(self, name)
+            unknown = [v for v in values if v not in known]
+            if unknown:
+                raise ValueError(f"{name} must be among {', '.join(map(str, known))}, got {', '.join(map(str, unknown))}")
+        for name in ("corruptions", "attacks", "severities", "sweep"):
+            if len(set(getattr(self, name))) != len(getattr(self, name)):
+                raise ValueError(f"{name} must hold each entry once, got {getattr(self, name)}")
+        if self.corruptions and not self.severities:
+            raise ValueError("severities must not be empty while there are corruptions")
+        if any(eps <= 0 for eps in self.sweep) or self.eps in self.sweep:
+            raise ValueError(f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}")
+
+
+def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.device | str) -> list[Task]:
+    """The tasks that the columns of a table allow, fitted.
+
+    expression: ``expression`` and ``split``; action units: ``fold`` and the 12 BP4D units; verification: ``identity``.
+    All of them test on the same images.
+    """
+    rows = test_rows(table, DRAW_SEED)[: params.images]
+    columns = set(table.columns)
+    common = {"batch_size": params.batch_size, "device": device}
+    tasks = []
+    if {"expression", "split"} <= columns:
+        tasks.append(expression_task(encoder, table, rows, l2=params.l2, **common))
+    if {"fold", *(f"au_{unit}" for unit in BP4D_UNITS)} <= columns:
+        tasks.append(action_units_task(encoder, table, rows, l2=params.l2, **common))
+    tasks.append(verification_task(encoder, table, rows, pairs=params.pairs, seed=DRAW_SEED, **common))
+    return tasks
+
+
+def evaluate(encoder: nn.Module, tables: Sequence, params: ProbeParams, *, method: str, seed: int,
+             device: torch.device | str, work: str | Path, seen: Sequence[str] | None = None,
+             progress: Callable[[int, str], Progress] = Progress) -> pd.DataFrame:
+    """Fit the probes of one encoder and measure it under every condition.
+
+    Finished conditions are kept in a folder of ``work`` that belongs to this encoder, data, parameters and code: a
+    killed evaluation goes on where it was and ends with the same rows. Remove ``work`` when the results are written.
+
+    Args:
+        encoder: images [B,3,H,W] in [0,1] -> features [B,D], on ``device``; it is left as it was.
+        tables: face tables; :func:`tasks_of` says which tasks each of them has.
+        method, seed: what the rows are labelled with. seen: corruption types of the training mixture.
+        progress: called as ``progress(total, label)``.
+    Returns:
+        DataFrame as in :mod:`lib.results`.
+    """
+    with held_still(encoder):
+        groups = [tasks_of(encoder, table, params, device) for table in tables]
+        tasks = [task for group in groups for task in group]
+        clean = [clean_scores(task, params.batch_size, device) for task in tasks]
+        folder = Path(work) / fingerprint(encoder, tasks, clean, params, device)
+        jobs = [job for group in groups for job in jobs_of(group, params, device)]
+        meter = progress(sum(job.cost for job in jobs), f"evaluate {method}")
+        measured = [[] for _ in tasks]
+        for job in jobs:
+            for task, scores in zip(job.tasks, finished_or_run(job, folder)):
+                measured[tasks.index(task)].append(Measured(job.family, job.condition, job.severity, scores))
+            meter.step(job.cost, job.name)
+    rows = []
+    for task, scores, found in zip(tasks, clean, measured):
+        found += known_sweep(params, scores, found)
+        rows += tally(task, scores, found, method=method, seed=seed, resamples=params.resamples, seen=seen)
+    return results_frame(rows)
+
+
+def jobs_of(tasks: Sequence[Task], params: ProbeParams, device) -> list[Job]:
+    """Everything that is measured on the tasks of one table beside the clean images."""
+    jobs = list(corruption_jobs(tasks, params.corruptions, params.severities, params.batch_size, device))
+    for task in tasks:
+        jobs += attack_jobs(task, params.attacks, params.eps, params.alpha, params.steps, params.sweep, params.attacked,
+                            params.batch_size, device)
+    return jobs
+
+
+@torch.no_grad()
+def clean_scores(task: Task, batch_size: int, device) -> np.ndarray:
+    """Scores [N,...] of the undegraded test items."""
+    rows, place = torch.unique(task.rows, return_inverse=True)  # one image may be in several pairs
+    features = embed(task.encoder, task.table, rows, batch_size, device)
+    return to_numpy(task.head(features[place.to(device)], torch.arange(len(task), device=device)))
+
+
+def known_sweep(params: ProbeParams, clean: np.ndarray, measured: Sequence[Measured]) -> list[Measured]:
+    """The sweep's points that cost nothing: eps 0 (the clean scores of the attacked items) and pgd's own eps."""
+    if not params.sweep:
+        return []
+    size = min(params.attacked, len(clean))
+    own = [m for m in measured if (m.family, m.condition) == ("attack", "pgd")]
+    return [Measured("sweep", "pgd", 0, clean[:size]), *(Measured("sweep", "pgd", params.eps, m.scores) for m in own)]
+
+
+def finished_or_run(job: Job, folder: Path) -> list[np.ndarray]:
+    """The job's scores from its file in ``folder``, or from running it; then the file is there."""
+    path = folder / f"{job.name}.npz"
+    if not path.exists():
+        with write_aside(path) as aside, open(aside, "wb") as file:
+            np.savez(file, *job.run())
+    with np.load(path) as saved:
+        return [saved[f"arr_{i}"] for i in range(len(job.tasks))]
+
+
+def fingerprint(encoder: nn.Module, tasks: Sequence[Task], clean: Sequence[np.ndarray], params: ProbeParams,
+                device) -> str:
+    """What the scores of an evaluation depend on, as 16 hex digits: two that agree may share finished conditions.
+
+    The probes stand in by their clean scores. Parameters that choose
+    conditions, or that only the summary uses, are left out.
+    """
+    digest = hashlib.sha256()
+    no_matter = ("corruptions", "severities", "attacks", "sweep", "resamples")
+    settings = {name: value for name, value in asdict(params).items() if name not in no_matter}
+    model = [repr(encoder), repr(getattr(encoder, "config", None))]
+    digest.update(json.dumps([settings, model, torch.__version__, torch.device(device).type]).encode())
+    for name, tensor in encoder.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+    for task, scores in zip(tasks, clean):
+        digest.update(f"{task.table.name} {task.name} {scores.shape}".encode())
+        for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), task.images.numpy()):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    library = Path(__file__).parent
+    for place in CODE:
+        for source in sorted((library / place).rglob("*.py")) if (library / place).is_dir() else [library / place]:
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

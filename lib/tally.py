@@ -1,0 +1,94 @@
+"""From the scores of all conditions of a task to result rows: metrics, drops, means, worst, and their intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.bootstrap import interval, subject_draws, subject_sums
+from lib.probes.task import Task, percent
+from lib.results import Result, family_groups
+
+DRAW_SEED = 0  # the same persons are drawn for every encoder
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of the first n test items of a task under one condition; ``severity`` as in :class:`lib.results.Result`."""
+
+    family: str
+    condition: str
+    severity: float
+    scores: np.ndarray
+
+
+def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method: str, seed: int, resamples: int,
+          seen: Sequence[str] | None = None) -> list[Result]:
+    """All rows of one task.
+
+    A drop compares the same items: where a condition was measured on the first n items only, its clean score is that
+    of these n (the sweep's row with severity 0). 'mean' averages all measurements of a family, 'worst' is the one
+    with the lowest main metric, and a corruption's own row without severity averages its severities. Rows of one
+    severity hold the main metric and its drops only, to keep the file small.
+
+    Args:
+        clean: scores [N,...] of all test items. measured: the other conditions, in the order in which they are listed.
+        seen: corruption types used in training, for 'mean_seen' and 'mean_unseen'; None leaves these rows out.
+    """
+    people, person = np.unique(task.subjects, return_inverse=True)
+    draws = subject_draws(len(people), resamples, DRAW_SEED)
+    resampled: dict[int, dict[str, np.ndarray]] = {}
+
+    def metrics_of(scores: np.ndarray) -> dict[str, np.ndarray]:
+        items = np.arange(len(scores))
+        sums = draws @ subject_sums(task.count(scores, items), person[items], len(people))
+        return {name: metric(sums) for name, metric in task.metrics.items()}
+
+    def clean_of(n: int) -> dict[str, np.ndarray]:
+        if n not in resampled:
+            resampled[n] = metrics_of(clean[:n])
+        return resampled[n]
+
+    def row(family, condition, severity, n, metric, values) -> Result:
+        value, low, high = interval(values)
+        return Result(method, seed, task.table.name, task.table.source, task.name, family, condition, severity, metric,
+                      value, n, len(np.unique(person[:n])), low, high)
+
+    def rows(family, condition, severity, n, metrics, brief=False) -> list[Result]:
+        main = task.main_metric
+        out = [row(family, condition, severity, n, k, v) for k, v in metrics.items() if k == main or not brief]
+        if family != "clean":
+            drop = clean_of(n)[main] - metrics[main]
+            relative = percent(drop, clean_of(n)[main])
+            relative[0] = np.nan_to_num(relative[0])  # nothing to lose: no loss
+            out += [row(family, condition, severity, n, "drop", drop),
+                    row(family, condition, severity, n, "relative_drop", relative)]
+        return out
+
+    results = rows("clean", "clean", 0, len(clean), clean_of(len(clean)))
+    for name, right in task.training_free.items():
+        counts = np.stack([right, np.ones(len(right))], axis=1)
+        sums = draws @ subject_sums(counts, person, len(people))
+        results.append(row("clean", "clean", 0, len(right), name, percent(sums[:, 0], sums[:, 1])))
+
+    for family in dict.fromkeys(m.family for m in measured):
+        cells = [m for m in measured if m.family == family]
+        sizes = {len(m.scores) for m in cells}
+        if len(sizes) != 1:
+            raise ValueError(f"measured: all of family {family} must have one number of items, got {sorted(sizes)}")
+        n = sizes.pop()
+        metrics = [metrics_of(m.scores) for m in cells]
+        for m, values in zip(cells, metrics):
+            results += rows(family, m.condition, m.severity, n, values, brief=family in ("corruption", "sweep"))
+        if family not in ("corruption", "attack"):
+            continue
+        names = [m.condition for m in cells]
+        groups = {}
+        if family == "corruption":
+            groups = {name: [i for i, c in enumerate(names) if c == name] for name in dict.fromkeys(names)}
+        groups |= family_groups(names, seen if family == "corruption" else None)
+        groups["worst"] = [int(np.argmin([values[task.main_metric][0] for values in metrics]))]
+        for name, members in groups.items():
+            mean = {k: np.mean([metrics[i][k] for i in members], axis=0) for k in task.metrics}
+            results += rows(family, name, np.nan, n, mean)
+    return results

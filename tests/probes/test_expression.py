@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from lib.probes.expression import class_counts, expression_task
+from lib.probes.selection import test_rows as rows_for_testing
+
+
+@pytest.fixture(scope="module")
+def task(synthetic_faces, pixel_encoder):
+    table = synthetic_faces()
+    return expression_task(pixel_encoder(), table, rows_for_testing(table, 0)[:70], l2=0.01, batch_size=64, device="cpu")
+
+
+def test_expressions_of_new_persons_are_told(task):
+    model = task.scores_fn(torch.arange(70))
+    scores = model(task.images.float() / 255)
+    counts = task.count(scores.numpy(), np.arange(70))
+    right = scores.argmax(1) == task.labels
+    assert task.metrics["accuracy"](counts.sum(0)) == pytest.approx(100 * right.float().mean().item())
+    assert right.float().mean() > 0.9 and task.training_free["knn_accuracy"].shape == (70,)
+    assert (task.correct(scores, torch.arange(70)) == right).all()
+    assert task.main_metric == "accuracy" and len(task) == 70 and set(task.subjects) == set(range(20, 40))
+
+
+def test_macro_f1_from_counts_is_sklearns(task):
+    rng = np.random.default_rng(0)
+    said, truth = rng.integers(0, 7, (2, 200))
+    counts = class_counts(said, truth).sum(0)
+    assert task.metrics["macro_f1"](counts) == pytest.approx(100 * f1_score(truth, said, average="macro"))
+    assert task.metrics["accuracy"](counts) == pytest.approx(100 * np.mean(said == truth))
+
+
+def test_scores_reach_back_to_the_pixels(task):
+    pixels = (task.images[:3].float() / 255).requires_grad_()
+    task.loss_fn(task.scores_fn(torch.arange(3))(pixels), task.labels[:3]).backward()
+    assert (pixels.grad.flatten(1).abs().sum(1) > 0).all()
+    assert len(task.scores_fn(torch.arange(3))(pixels.repeat(2, 1, 1, 1))) == 6
+    with pytest.raises(ValueError, match="pixels must be 3 images or a multiple"):
+        task.scores_fn(torch.arange(3))(pixels[:2])
+
+
+def test_bad_tables_are_named(synthetic_faces, pixel_encoder):
+    def fit(table, rows=(200, 201)):
+        expression_task(pixel_encoder(), table, np.array(rows), l2=0.01, batch_size=64, device="cpu")
+
+    table = synthetic_faces()
+    with pytest.raises(ValueError, match="persons \\[0\\] are in 'probe_train' and among the test"):
+        fit(table, (0, 200))
+    with pytest.raises(ValueError, match="no labelled images in split 'probe_train'"):
+        fit(table.select(np.arange(140, 280)), (0, 1))
+    table.rows.loc[3, "expression"] = 7
+    with pytest.raises(ValueError, match="expression of the training images of 'rendered' must be 0..6, got 0..7"):
+        fit(table)

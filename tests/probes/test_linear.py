@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from lib.probes.linear import fit_binary, fit_softmax
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(150, 12)) * rng.uniform(0.1, 10, 12) + 5
+    features[:, 3] = 7.3  # constant
+    standard = (features - features.mean(0)) / (features.std(0) + 1e-9)
+    labels = (standard[:, :4] @ rng.normal(size=(4, 4)) + rng.normal(size=(150, 4))).argmax(1)
+    return features, labels
+
+
+def test_softmax_is_the_regularised_optimum(data):
+    features, labels = data
+    head = fit_softmax(torch.tensor(features).float(), torch.tensor(labels), 4, l2=0.02)
+    scaler = StandardScaler().fit(features)
+    reference = LogisticRegression(C=1 / (150 * 0.02), tol=1e-8, max_iter=5000).fit(scaler.transform(features), labels)
+    ours = torch.softmax(head(torch.tensor(features).float()), 1).numpy()
+    assert ours == pytest.approx(reference.predict_proba(scaler.transform(features)), abs=2e-4)
+    assert not head.weight[:, 3].any()
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_binary_heads_are_the_regularised_optimum(data, balanced):
+    features, labels = data
+    present = np.stack([labels == 0, labels >= 2, features[:, 0] > features[:, 0].mean() + features[:, 0].std()], axis=1)
+    head = fit_binary(torch.tensor(features).float(), torch.tensor(present), l2=0.02, balanced=balanced)
+    scaler = StandardScaler().fit(features)
+    for k in range(3):
+        reference = LogisticRegression(C=1 / (150 * 0.02), tol=1e-8, max_iter=5000,
+                                       class_weight="balanced" if balanced else None)
+        reference.fit(scaler.transform(features), present[:, k])
+        wanted = reference.decision_function(scaler.transform(features))
+        assert head(torch.tensor(features).float())[:, k].numpy() == pytest.approx(wanted, abs=2e-3)
+
+
+def test_a_label_that_is_never_there_is_denied(data):
+    features = torch.tensor(data[0]).float()
+    head = fit_binary(features, torch.zeros(150, 2, dtype=torch.bool), l2=0.1)
+    assert (head(features) < 0).all()
+
+
+def test_more_features_than_images_and_separable_classes():
+    features = torch.randn(20, 300, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(20) % 5
+    head = fit_softmax(features, labels, 5, l2=0.01)
+    assert (head(features).argmax(1) == labels).all() and not head.weight.requires_grad
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda x, y: fit_softmax(x[:0], y[:0], 4, 0.1), "features must be float"),
+    (lambda x, y: fit_softmax(x, y[:5], 4, 0.1), "one row an image"),
+    (lambda x, y: fit_softmax(x, y + 1, 4, 0.1), "integers in 0..3"),
+    (lambda x, y: fit_softmax(x, y, 4, 0.0), "l2 must be > 0"),
+    (lambda x, y: fit_softmax(x / 0, y, 4, 0.1), "features must be finite"),
+    (lambda x, y: fit_binary(x, y[:, None] + 1, 0.1), "of 0 and 1"),
+])
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.rand(8, 3), torch.arange(8) % 4)

@@ -1,0 +1,198 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import lib.evaluation
+from lib.bootstrap import interval, subject_draws, subject_sums
+from lib.evaluation import ProbeParams, evaluate, tasks_of
+from lib.results import write_results
+from lib.tally import Measured, tally
+
+SMALL = ProbeParams(images=70, pairs=40, attacked=21, corruptions=["gaussian_noise", "contrast"], severities=[1, 4],
+                    attacks=["pgd", "mifgsm", "upgd"], steps=4, sweep=[2, 64], resamples=300, batch_size=32)
+
+
+class Quiet:
+    def __init__(self, total, label):
+        self.total, self.done, self.names = total, 0, []
+
+    def step(self, n, note):
+        self.done += n
+        self.names.append(note)
+
+
+@pytest.fixture
+def run(synthetic_faces, pixel_encoder, tmp_path):
+    def run(params=SMALL, work=tmp_path / "work", encoder=None, tables=None, progress=Quiet, **more):
+        tables = tables or [synthetic_faces(), synthetic_faces(labelled=False)]
+        return evaluate(encoder or pixel_encoder(40), tables, params, method="linear", seed=7, device="cpu", work=work,
+                        progress=progress, **more)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def results(synthetic_faces, pixel_encoder, tmp_path_factory):
+    return evaluate(pixel_encoder(40), [synthetic_faces(), synthetic_faces(labelled=False)], SMALL, method="linear",
+                    seed=7, device="cpu", work=tmp_path_factory.mktemp("work"), seen=["contrast"], progress=Quiet)
+
+
+def pick(results, **where):
+    for name, value in where.items():
+        results = results[results[name] == value]
+    return results
+
+
+def value(results, **where):
+    found = pick(results, **where)
+    assert len(found) == 1, found
+    return found["value"].item()
+
+
+def test_every_task_meets_every_condition(results):
+    tasks = {(r.dataset, r.task) for r in results.itertuples()}
+    assert tasks == {("rendered", "expression"), ("rendered", "action_units"), ("rendered", "verification"), ("orl", "verification")}
+    for dataset, task in tasks:
+        part = pick(results, dataset=dataset, task=task)
+        main = "f1" if task == "action_units" else "accuracy"
+        assert len(pick(part, family="corruption", metric=main)) == 2 * 2 + 2 + 4  # cells, types, mean x 3, worst
+        assert pick(part, family="attack", metric=main)["condition"].tolist() == ["pgd", "mifgsm", "upgd", "mean", "worst"]
+        assert pick(part, family="sweep", metric=main)["severity"].tolist() == [2, 64, 0, 8]
+        assert pick(part, family="clean", metric="drop").empty
+        assert (part["ci_low"] <= part["value"] + 1e-4).all() and (part["value"] <= part["ci_high"] + 1e-4).all()
+        assert set(pick(part, family="attack")["n"]) == {21}
+        for r in pick(part, metric="drop").itertuples():
+            start = value(part, family="clean", metric=main)
+            if r.family in ("attack", "sweep"):
+                start = value(part, family="sweep", severity=0, metric=main)
+            same = part[(part.family == r.family) & (part.condition == r.condition) & (part.metric == main)]
+            same = same[same.severity.isna() if np.isnan(r.severity) else same.severity == r.severity]
+            assert r.value == pytest.approx(start - same["value"].item(), abs=3e-4)
+    assert set(results["method"]) == {"linear"} and set(results["seed"]) == {7}
+
+
+def test_drop_is_zero_where_nothing_changes(results):
+    none = results[(results.family == "sweep") & (results.severity == 0) & results.metric.isin(["drop", "relative_drop"])]
+    assert len(none) == 8 and (none[["value", "ci_low", "ci_high"]] == 0).all().all()
+
+
+def test_attacks_hurt_more_the_more_they_may(results):
+    for _, part in results.groupby(["dataset", "task"]):
+        main = "f1" if part["task"].iloc[0] == "action_units" else "accuracy"
+        sweep = pick(part, family="sweep", metric=main).set_index("severity")["value"]
+        assert sweep[64] <= sweep[8] + 1e-9 <= sweep[2] + 1e-9 <= sweep[0] + 1e-9
+        assert sweep[64] < 5 and sweep[0] > 60
+
+
+def test_upgd_is_mifgsm_and_summaries_are_those_of_the_cells(results):
+    part = pick(results, dataset="rendered", task="expression", metric="accuracy")
+    attacks = pick(part, family="attack").set_index("condition")["value"]
+    assert attacks["upgd"] == attacks["mifgsm"]
+    assert attacks["mean"] == pytest.approx(attacks[["pgd", "mifgsm", "upgd"]].mean(), abs=1e-4)
+    assert attacks["worst"] == attacks[["pgd", "mifgsm", "upgd"]].min()
+    cells = pick(part, family="corruption")
+    single, summary = cells[cells.severity > 0], cells[cells.severity.isna()].set_index("condition")["value"]
+    assert summary["contrast"] == pytest.approx(pick(single, condition="contrast")["value"].mean(), abs=1e-4)
+    assert summary["mean_seen"] == summary["contrast"] and summary["mean_unseen"] == summary["gaussian_noise"]
+    assert summary["worst"] == single["value"].min()
+    assert summary["mean"] == pytest.approx(single["value"].mean(), abs=1e-4)
+
+
+def test_two_runs_give_the_same_bytes(run, tmp_path, results):
+    again = run(seen=["contrast"])
+    assert write_results(again, tmp_path / "a").read_bytes() == write_results(results, tmp_path / "b").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(run, tmp_path, results):
+    class Killed(Quiet):
+        def step(self, n, note):
+            super().step(n, note)
+            if len(self.names) == 9:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=Killed)
+    folder, = (tmp_path / "work").iterdir()
+    finished = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert len(finished) == 9 and all(p.suffix == ".npz" for p in finished)
+    again = run(seen=["contrast"])
+    assert all(p.stat().st_mtime_ns == t for p, t in finished.items())
+    pd.testing.assert_frame_equal(again, results)
+
+
+def test_only_conditions_that_are_new_are_run(run, tmp_path, monkeypatch):
+    run()
+    monkeypatch.setattr(lib.conditions, "attack", None)  # any attack would fail now
+    fewer = run(dataclasses.replace(SMALL, attacks=["pgd"], severities=[4], resamples=10))
+    assert pick(fewer, family="attack", metric="drop")["condition"].tolist() == ["pgd", "mean", "worst"] * 4
+    assert len(list((tmp_path / "work").iterdir())) == 1
+
+
+def test_other_encoders_data_and_parameters_never_share_a_folder(run, tmp_path, synthetic_faces, pixel_encoder):
+    base = dataclasses.replace(SMALL, attacks=[], sweep=[], corruptions=["contrast"], severities=[1])
+    encoder = pixel_encoder(40)
+    with torch.no_grad():
+        encoder[1].weight[0, 0] += 1e-3
+    changed = synthetic_faces(labelled=False)
+    changed._reader.pixels[:, 0, 0, 0] ^= 1
+    for n, more in enumerate([{}, {"encoder": encoder}, {"params": dataclasses.replace(base, l2=0.02)},
+                              {"params": dataclasses.replace(base, images=69)}, {"tables": [synthetic_faces(), changed]}]):
+        run(**{"params": base, **more})
+        assert len(list((tmp_path / "work").iterdir())) == n + 1
+
+
+def test_progress_ends_at_its_total(run):
+    meters = []
+    run(dataclasses.replace(SMALL, attacks=["pgd", "fgsm"], sweep=[]),
+        progress=lambda total, label: meters.append(Quiet(total, label)) or meters[0])
+    assert meters[0].done == meters[0].total
+    assert len(set(meters[0].names)) == len(meters[0].names) == 2 * 4 + 2 * 4
+
+
+def test_encoder_is_left_as_it_was(run, pixel_encoder):
+    encoder = pixel_encoder(40).train()
+    run(dataclasses.replace(SMALL, sweep=[], corruptions=[]), encoder=encoder)
+    assert encoder.training and all(p.requires_grad and p.grad is None for p in encoder.parameters())
+
+
+def test_paired_interval_of_a_drop_is_narrower_than_an_unpaired_one(synthetic_faces, pixel_encoder):
+    task = tasks_of(pixel_encoder(40), synthetic_faces(), SMALL, "cpu")[0]
+    rng = np.random.default_rng(0)
+    truth = np.eye(7)[task.labels.numpy()]
+    skill = rng.random(40)[task.subjects][:, None]  # some persons are hard, clean or not
+    clean = np.where(skill > 0.4, truth, 1 - truth)
+    attacked = np.where((skill > 0.4) & (rng.random((70, 1)) > 0.1), truth, 1 - truth)
+    rows = tally(task, clean, [Measured("attack", "pgd", 0, attacked)], method="m", seed=0, resamples=2000)
+    drop = next(r for r in rows if (r.condition, r.metric) == ("pgd", "drop"))
+    people, person = np.unique(task.subjects, return_inverse=True)
+    accuracy = []
+    for seed, scores in enumerate((clean, attacked)):
+        sums = subject_draws(20, 2000, seed) @ subject_sums(task.count(scores, np.arange(70)), person, 20)
+        accuracy.append(task.metrics["accuracy"](sums))
+    value, low, high = interval(accuracy[0] - accuracy[1])
+    assert drop.value == pytest.approx(value)
+    assert drop.ci_high - drop.ci_low < 0.6 * (high - low)
+
+
+def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
+    task = tasks_of(pixel_encoder(40), synthetic_faces(), SMALL, "cpu")[0]
+    scores = np.zeros((70, 7))
+    with pytest.raises(ValueError, match=r"family attack must have one number of items, got \[5, 9\]"):
+        tally(task, scores, [Measured("attack", c, 0, scores[:n]) for c, n in (("pgd", 5), ("bim", 9))], method="m", seed=0,
+              resamples=10)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"images": 0}, "images must be at least 1"), ({"pairs": 30}, "pairs must be a positive multiple of 20"),
+    ({"l2": 0.0}, "l2 must be positive"), ({"eps": -1.0}, "eps must be positive"), ({"steps": 0}, "steps must be"),
+    ({"corruptions": ["rain"]}, "corruptions must be among .* got rain"), ({"attacks": ["cw"]}, "attacks must be among"),
+    ({"severities": [0]}, "severities must be among 1, 2, 3, 4, 5, got 0"), ({"severities": []}, "severities must not be"),
+    ({"attacks": ["pgd", "pgd"]}, "attacks must hold each entry once"), ({"sweep": [8]}, "sweep must hold positive eps"),
+    ({"batch_size": 0}, "batch_size must be"), ({"resamples": 0}, "resamples must be"), ({"attacked": 0}, "attacked must be"),
+])
+def test_a_bad_parameter_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        ProbeParams(**change)
