@@ -25,23 +25,41 @@ def write_aside(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
         DiskFull: the disk (or the quota) is full; names ``path`` and what to do.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    target = aside / path.name
-    if folder:
-        target.mkdir()
+    aside = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        target = aside / path.name
+        if folder:
+            target.mkdir()
         yield target
-        if folder and path.exists():
-            os.replace(path, aside / "previous")  # a rename cannot replace a folder that holds files
-        os.replace(target, path)
+        _put_in_place(target, path, aside / "previous" if folder else None)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(path.parent).free / 2**20
             raise DiskFull(
-                error.errno, f"the disk is full ({free:.0f} MiB free) while writing {path}: free some space and run again;"
+                error.errno, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run again;"
                 " nothing was left under that name"
             ) from error
         raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(target: Path, path: Path, previous: Path | None) -> None:
+    if previous is None or not path.exists():
+        os.replace(target, path)
+        return
+    os.replace(path, previous)  # a rename cannot replace a folder that holds files
+    try:
+        os.replace(target, path)
+    except BaseException:
+        os.replace(previous, path)
+        raise
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free / 2**20:.0f} MiB free)"
+    except OSError:  # the folder itself could not be made
+        return ""

@@ -68,8 +68,8 @@ def move(points: Tensor, transform: Tensor) -> Tensor:
 def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool = False) -> Tensor:
     """Images under ``transform``, drawn on a canvas of ``size`` (H, W); the border pixels go on outside the image.
 
-    Where the transform shrinks, each pixel is the mean of k x k samples that lie at most one source pixel apart, so that
-    nothing aliases. ``nearest=True`` (for masks) takes one sample, the nearest.
+    Where the transform shrinks, each pixel is the mean of k x k samples that lie at most one source pixel apart (after
+    a block mean when it shrinks much), so that nothing aliases. ``nearest=True`` (for masks) takes one sample, the nearest.
 
     Args:
         images: uint8 or float [B,C,H,W]. transform: [B,2,3], source pixels -> canvas pixels, invertible.
@@ -78,9 +78,16 @@ def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool
     """
     if images.ndim != 4 or transform.shape != (len(images), 2, 3):
         raise ValueError(f"images, transform: expected [B,C,H,W] and [B,2,3], got {list(images.shape)} and {list(transform.shape)}")
+    kind = images.dtype
     turn, shift = transform[:, :, :2].double(), transform[:, :, 2].double()
+    reach = torch.linalg.inv(turn).norm(dim=1)  # [B,2] source pixels that one canvas pixel covers, along either axis
+    shrink = 1 if nearest else int(reach.min().item() // 2)
+    if shrink > 1:  # a large photograph: halve the work of the samples below, many times over
+        images = F.avg_pool2d(images.float(), shrink, ceil_mode=True, count_include_pad=False)
+        shift = shift + turn.sum(2) * (shrink - 1) / 2  # the centre of the first block
+        turn, reach = turn * shrink, reach / shrink
     back = torch.linalg.inv(turn)
-    reach = back.norm(dim=1).max().item()  # source pixels that one canvas pixel covers, along either axis
+    reach = reach.max().item()
     samples = 1 if nearest else max(1, math.ceil(reach - 1e-6))
     height, width = size
     x = (torch.arange(width * samples, device=images.device, dtype=torch.float64) + 0.5) / samples - 0.5
@@ -93,4 +100,4 @@ def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool
                           align_corners=False)
     if samples > 1:
         drawn = F.avg_pool2d(drawn, samples)
-    return drawn.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else drawn.to(images.dtype)
+    return drawn.round().clamp(0, 255).to(torch.uint8) if kind == torch.uint8 else drawn.to(kind)

@@ -280,6 +280,9 @@ def open_packed(root) -> FaceTable:
     landmarks = None
     if "landmarks" in table.column_names:
         flat = table.column("landmarks").combine_chunks()
+        if flat.type != pa.list_(pa.float32(), 2 * LANDMARKS) or flat.null_count:
+            raise DatasetError(f"{path}: expected {2 * LANDMARKS} float32 in 'landmarks' of each row, got {flat.type} with"
+                               f" {flat.null_count} empty; {REMEDY}")
         landmarks = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, LANDMARKS, 2)
         table = table.drop_columns(["landmarks"])
     return FaceTable(name=about["name"], source=about["source"], licence=about["licence"], credit=about["credit"],
