@@ -109,10 +109,9 @@ def attack(
         got = list(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"labels: expected a tensor with {len(images)} rows, one an image, got {got}")
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
-        # inference tensors cannot be saved for a backward pass; their clones can
-        images = images.detach().clone() if images.is_inference() else images.detach()
-        labels = labels.clone() if labels.is_inference() else labels
-        return _ascend(RECIPES[name], logits_fn, images, labels, loss_fn, eps, alpha, steps, generator)
+        images, labels = constant(images), constant(labels)
+        *_, last = ascend(RECIPES[name], logits_fn, images, labels, loss_fn, eps, alpha, steps, generator)
+        return last
 
 
 def check_budget(eps: float, alpha: float, steps: int) -> None:
@@ -125,13 +124,29 @@ def check_budget(eps: float, alpha: float, steps: int) -> None:
         raise ValueError(f"steps: expected an integer >= 1, got {steps!r}")
 
 
+def constant(tensor: Tensor) -> Tensor:
+    """``tensor`` without its graph; a copy of an inference tensor, which no backward pass could save."""
+    return tensor.detach().clone() if tensor.is_inference() else tensor.detach()
+
+
 def random_start(images: Tensor, eps: float, generator: torch.Generator | None = None) -> Tensor:
     """``images`` plus uniform noise in [-eps, eps], clamped to [0, 1]."""
     noise = torch.rand(images.shape, generator=generator, device=images.device, dtype=images.dtype)
     return images.add(noise.mul_(2).sub_(1).mul_(eps)).clamp_(0, 1)
 
 
-def _ascend(recipe, logits_fn, images, labels, loss_fn, eps, alpha, steps, generator) -> Tensor:
+def ascend(
+    recipe: Recipe,
+    logits_fn: Logits,
+    images: Tensor,
+    labels: Tensor,
+    loss_fn: Loss,
+    eps: float,
+    alpha: float,
+    steps: int,
+    generator: torch.Generator | None,
+) -> Iterator[Tensor]:
+    """The attacked images after each step, detached. Unchecked; gradients must be on: :func:`attack` sees to both."""
     if recipe.single_step:
         alpha, steps = eps, 1
     low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
@@ -152,8 +167,8 @@ def _ascend(recipe, logits_fn, images, labels, loss_fn, eps, alpha, steps, gener
             # the smallest normal number keeps an image without gradient at 0 / tiny = 0
             size = direction.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_(min=torch.finfo(direction.dtype).tiny)
             momentum = direction = recipe.decay * momentum + direction / size
-        point = torch.clamp(point + alpha * direction.sign(), low, high)
-    return point.detach()
+        point = torch.clamp(point + alpha * direction.sign(), low, high).detach()
+        yield point
 
 
 def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.degrade.attacks import check_budget, random_start
+from lib.degrade.attacks import check_budget, constant, random_start
 from lib.degrade.checks import check_generator, check_images
 
 
@@ -43,8 +43,7 @@ def adversarial_positive(
         got = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(f"target: expected shape [{len(images)},D], got {got}")
     with torch.inference_mode(False), torch.enable_grad():
-        images = images.detach().clone() if images.is_inference() else images.detach()
-        target = F.normalize(target.detach().clone().float(), dim=1)
+        images, target = constant(images), F.normalize(constant(target).float(), dim=1)
         low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
         point = torch.clamp(random_start(images, eps, generator), low, high)
         for _ in range(steps):
