@@ -35,8 +35,9 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     spread = np.zeros(len(table))
     several = count > 1
     spread[several] = (stats.t.ppf(0.975, count[several] - 1) * table.loc[several, "sd"] / np.sqrt(count[several])).to_numpy()
-    table["ci_low"] = table["value"] - np.hypot(table["below"], spread)
-    table["ci_high"] = table["value"] + np.hypot(table["above"], spread)
+    # One seed's interval is kept as it is: that of a worst case need not contain its value.
+    table["ci_low"] = table["value"] - np.where(several, np.hypot(table["below"], spread), table["below"])
+    table["ci_high"] = table["value"] + np.where(several, np.hypot(table["above"], spread), table["above"])
     return table.drop(columns=["below", "above", "sd"])
 
 
@@ -44,7 +45,8 @@ class Scores:
     """Look-ups in results put together over seeds.
 
     ``Scores(results)(method, dataset, task, family, condition, metric, severity)`` -> (value, low, high), or None where
-    nothing was measured. ``metric`` None stands for the task's main metric.
+    nothing was measured. ``metric`` None stands for the task's main metric, severity 0 for rows without one and for
+    those over several severities.
     """
 
     def __init__(self, results: pd.DataFrame):
@@ -55,19 +57,6 @@ class Scores:
     def __call__(self, method, dataset, task, family, condition, metric=None, severity=0.0):
         metric = metric or MAIN_METRIC[task]
         return self._cells.get((method, dataset, task, family, condition, float(severity), metric))
-
-    def over_severities(self, method, dataset, task, condition, metric=None):
-        """Mean over a corruption's severities, or None.
-
-        Each end of the interval is the mean of that end over the severities: the severities are resampled together, so
-        this is the widest interval their mean can have.
-        """
-        metric = metric or MAIN_METRIC[task]
-        whole = self(method, dataset, task, "corruption", condition, metric)
-        if whole is not None:
-            return whole
-        found = [self(method, dataset, task, "corruption", condition, metric, s) for s in range(1, 6)]
-        return mean_cell(found)
 
     def blocks(self) -> list[tuple[str, str]]:
         """The (task, dataset) pairs present, expression first, real faces before rendered ones."""
@@ -88,6 +77,12 @@ class Scores:
         rows = frame[(frame["task"] == task) & (frame["dataset"] == dataset) & (frame["family"] == family)]
         return [name for name in dict.fromkeys(rows["condition"]) if not name.startswith(("mean", "worst"))]
 
+    def clean(self, method, dataset, task, family):
+        """The clean score on the items of a family: attacks may see only the first ones, whose clean score is the sweep's
+        row with eps 0."""
+        subset = self(method, dataset, task, "sweep", "pgd") if family == "attack" else None
+        return subset or self(method, dataset, task, "clean", "clean")
+
     def facts(self, task, dataset, family) -> str:
         """'n = 300 images of 40 subjects, 1 seed' for a caption; 'low to high' where rows differ."""
         frame = self.frame
@@ -99,7 +94,10 @@ class Scores:
 
 
 def mean_cell(cells) -> tuple[float, float, float] | None:
-    """Mean of (value, low, high) triples taken end by end; None where any is missing."""
+    """Mean of (value, low, high) triples taken end by end; None where any is missing.
+
+    The conditions of one task are resampled together, so this is the widest interval that their mean can have.
+    """
     cells = list(cells)
     if not cells or any(cell is None for cell in cells):
         return None

@@ -72,7 +72,7 @@ def attack_table(scores: Scores, task: str, dataset: str) -> Table:
     _mark(cells, methods, [c[1] for c in columns], transposed=False)
     caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under white-box L∞ attacks at 8/255 through the "
                f"whole model: {pair} in percent and points. {_facts(scores, task, dataset, 'attack')}")
-    notes = [READING] + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else []) + [BOLD, _origin(dataset)]
+    notes = [READING + " Clean is measured on the attacked items."] + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else []) + [BOLD, _origin(dataset)]
     return Table(f"attacks_{task}_{dataset}", f"{names.task_label(task, dataset)}: attacks", caption, "Encoder", columns,
                  rows, cells, notes, _source(scores, task, dataset, "attack"))
 
@@ -97,7 +97,6 @@ def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, .
     caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under corruptions, each the mean over severities "
                f"1 to 5: {pair} in percent and points. {_facts(scores, task, dataset, 'corruption')}")
     notes = [READING, "Worst: the worst single corruption and severity.",
-             "The interval of a mean over severities is the mean of its five intervals, which is the widest it can be.",
              BOLD, _origin(dataset)]
     return Table(f"corruptions_{task}_{dataset}", f"{names.task_label(task, dataset)}: corruptions", caption, "Corruption",
                  columns, rows, cells, notes, _source(scores, task, dataset, "corruption"))
@@ -134,9 +133,7 @@ def _encoder_rows(methods):
 
 def _cell(scores, method, task, dataset, family, condition) -> Cell:
     if condition == "clean":
-        return Cell(scores(method, dataset, task, "clean", "clean"))
-    if family == "corruption" and condition not in names.SUMMARIES:
-        return Cell(*(scores.over_severities(method, dataset, task, condition, metric) for metric in (None, "drop")))
+        return Cell(scores.clean(method, dataset, task, family))
     return Cell(*(scores(method, dataset, task, family, condition, metric) for metric in (None, "drop")))
 
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 BLOCKS = (("expression", "rendered"), ("verification", "orl"), ("verification", "rendered"), ("action_units", "rendered"))
-SEEN = ("gaussian_noise", "shot_noise", "motion_blur", "pixelate", "jpeg_compression", "contrast")
-UNSEEN = ("impulse_noise", "defocus_blur", "glass_blur", "fog", "brightness", "elastic_transform")
+SEEN = ("gaussian_noise", "impulse_noise", "gaussian_blur", "motion_blur", "pixelate", "contrast", "low_light", "occlusion")
+UNSEEN = ("shot_noise", "defocus_blur", "glass_blur", "zoom_blur", "snow", "frost", "fog", "brightness", "elastic_transform",
+          "jpeg_compression", "speckle_noise", "saturate")
 ATTACKS = ("pgd", "upgd", "bim", "mifgsm", "eotpgd", "difgsm", "nifgsm", "sinifgsm")
 AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 CLEAN = {"expression": 78.0, "verification": 88.0, "action_units": 55.0}
@@ -56,6 +57,8 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                         by_type[corruption, severity] = value
                 for name, types in (("mean", SEEN + UNSEEN), ("mean_seen", SEEN), ("mean_unseen", UNSEEN)):
                     add("corruption", name, np.nan, np.mean([v for (c, _), v in by_type.items() if c in types]))
+                for corruption in SEEN + UNSEEN:
+                    add("corruption", corruption, np.nan, np.mean([v for (c, _), v in by_type.items() if c == corruption]))
                 add("corruption", "worst", np.nan, min(by_type.values()))
                 attacked = {}
                 for attack in ATTACKS:
@@ -63,10 +66,17 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                     add("attack", attack, 0, attacked[attack])
                     if task == "action_units":
                         au_rows("attack", attack, kept)
+                if task == "action_units":
+                    au_rows("attack", "mean", kept)
                 add("attack", "mean", np.nan, np.mean(list(attacked.values())))
                 add("attack", "worst", np.nan, min(attacked.values()))
-                for eps in (1, 2, 4, 8, 16, 32, 64):
+                for eps in (0, 2, 8, 16, 64):
                     add("sweep", "pgd", eps, clean * kept ** (eps / 8) if eps < 64 else 0.0)
+                if method in ("simclr", "dar_sfrl"):
+                    for steps in (1, 2, 5, 10, 20, 50):
+                        add("check", "pgd", steps, 1.5 + (3 - 2 * kept) * np.log1p(steps), False, "loss")
+                    add("check", "transfer", 0, clean * (kept + 0.15), False)
+                    add("check", "gradient_free", 0, clean * (kept + 0.1), False)
     return pd.DataFrame(rows)
 
 
@@ -105,7 +115,7 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
     rng = np.random.default_rng(seed)
     faces = make_faces(12, seed=seed)
     noisy = lambda image, amount: np.clip(image + amount * rng.normal(size=image.shape), 0, 1)
-    corrupted = np.stack([np.stack([noisy(faces[i], 0.05 * s) for s in range(6)]) for i in range(12)])
+    corrupted = np.stack([np.stack([noisy(faces[i], 0.05 * s) for s in range(6)]) for i in np.arange(20) % 12])
     delta = 8 / 255 * np.sign(rng.normal(size=(8, 3, *faces.shape[1:])))
     degraded = noisy(faces[:5], 0.15)
     restored = np.stack([degraded + (faces[:5] - degraded) * share for share in (0.4, 0.7, 0.85)], axis=1)

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from lib.report import names
 from lib.report.figures.style import FULL, INK, drawn, plain
-from lib.report.summary import Scores, mean_cell
+from lib.report.summary import Scores
 
 NAMES = {1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 6: "cheek raiser", 7: "lid tightener",
          10: "upper lip raiser", 12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser",
@@ -20,7 +20,6 @@ def per_action_unit(scores: Scores, dataset: str) -> Figure:
     methods = [m for m in names.ordered(scores.methods("action_units", dataset)) if names.look(m).group != "control"]
     metrics = [m for m in scores.frame["metric"].unique() if re.fullmatch(r"f1_au_\d+", m)]
     units = sorted(int(m.rsplit("_", 1)[1]) for m in metrics)
-    attacks = scores.conditions("action_units", dataset, "attack")
     figure = Figure(figsize=(FULL, 0.75 + 0.21 * len(units)), layout="constrained")
     panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
     for axes, method in zip(panels, methods):
@@ -28,7 +27,7 @@ def per_action_unit(scores: Scores, dataset: str) -> Figure:
         for row, unit in enumerate(units):
             metric = f"f1_au_{unit}"
             clean = scores(method, dataset, "action_units", "clean", "clean", metric)
-            attacked = mean_cell(scores(method, dataset, "action_units", "attack", a, metric) for a in attacks)
+            attacked = scores(method, dataset, "action_units", "attack", "mean", metric)
             if clean and attacked:
                 axes.plot([clean[0], attacked[0]], [row, row], color=colour, linewidth=1.2, alpha=0.4, zorder=2)
             for cell, face in ((clean, "white"), (attacked, colour)):

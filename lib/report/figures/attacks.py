@@ -56,7 +56,7 @@ def eps_sweep(scores: Scores) -> Figure:
         budgets = sorted({float(x) for x in here["severity"]} - {0.0})
         methods = names.ordered(set(here["method"]))
         for method in methods:
-            cells = [scores(method, dataset, task, "clean", "clean")]
+            cells = [scores.clean(method, dataset, task, "attack")]
             cells += [scores(method, dataset, task, "sweep", "pgd", severity=eps) for eps in budgets]
             encoder_line(axes, range(len(cells)), cells, method)
         axes.set_xticks(range(len(budgets) + 1), ["0", *(f"{eps:g}" for eps in budgets)])
@@ -64,7 +64,8 @@ def eps_sweep(scores: Scores) -> Figure:
             axes.axvline(1 + budgets.index(8.0), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         if task in names.CHANCE:
             axes.axhline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-            axes.text(len(budgets), names.CHANCE[task], "chance", fontsize=6.5, color=FAINT, ha="right", va="bottom")
+            axes.text(len(budgets), names.CHANCE[task] + 1, "chance", fontsize=6.5, color="#666666", ha="right", va="bottom",
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4}, zorder=4)
         axes.set_title(names.task_label(task, dataset))
         axes.set_xlabel("PGD budget eps × 255")
         axes.set_ylim(-3, 103)

@@ -53,7 +53,7 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
             axes.set_box_aspect(1)
             for spine in axes.spines.values():
                 spine.set(visible=True, color="#DDDDDD")
-            axes.set_xlabel(f"{neighbour_agreement(unit, labels):.0f}% same {word}", fontsize=7.5)
+            axes.set_xlabel(f"{neighbour_agreement(unit, labels):.0f}% same {word}", fontsize=7.5 if len(methods) < 6 else 6)
         grid[0, column].set_title(names.look(method).short)
     grid[0, 0].set_ylabel("by expression")
     grid[1, 0].set_ylabel("by person")

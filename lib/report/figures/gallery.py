@@ -7,37 +7,50 @@ from lib.report import names
 from lib.report.figures.montage import as_pictures, draw_sheet
 from lib.report.figures.style import FAINT, FULL, drawn
 
+ACROSS = 3  # corruptions side by side
+SEVERITIES = (0, 1, 3, 5)  # the ones shown, 0 = clean; all five would be too small to see
+
 
 @drawn
 def corruption_gallery(corruptions: tuple[str, ...], images, seen: tuple[str, ...] = ()) -> Figure:
-    """Two blocks of rows, left the types seen in training; columns: clean and severities 1 to 5.
+    """Three corruptions a row, each clean and at severities 1, 3 and 5; the types seen in training first.
 
     ``images`` [corruptions, 6, 3, H, W]: clean, then severity 1..5.
     """
     pictures = as_pictures(images, "images", 5)
     if pictures.shape[0] != len(corruptions) or pictures.shape[1] != 6:
         raise ValueError(f"images: expected [{len(corruptions)}, 6, 3, H, W] (clean and five severities), got {pictures.shape}")
-    in_training = [i for i, name in enumerate(corruptions) if name in seen]
-    others = [i for i, name in enumerate(corruptions) if name not in seen]
-    if not in_training or not others:
-        half = (len(corruptions) + 1) // 2
-        blocks = ((list(range(half)), "corruptions"), (list(range(half, len(corruptions))), ""))
-    else:
-        blocks = ((in_training, "types seen in training"), (others, "types not seen in training"))
-    rows, size = max(len(index) for index, _ in blocks), pictures.shape[-1]
-    figure = Figure(figsize=(FULL, 0.35 + rows * 0.735))
-    for column, (index, title) in enumerate(blocks):
-        axes = figure.add_axes([column * 0.515, 0, 0.485, 1 - 0.3 / figure.get_figheight()])
-        grid = np.ones((rows, 6, *pictures.shape[2:]), np.float32)
-        grid[: len(index)] = pictures[index]
-        gap = round(size * 0.3)
-        y, x = draw_sheet(axes, grid, gap=max(1, size // 24), row_gaps=[0] + [gap] * (rows - 1), column_gaps=[0, size // 8] + [0] * 4)
-        top = size / 2 + gap * 0.12
-        for row, i in enumerate(index):
-            axes.text(0, y[row] - top, names.condition_label(corruptions[i]), ha="left", va="bottom", fontsize=7)
-        for at, text in zip(x[1:], "12345"):
-            axes.text(at, y[0] - top, text, ha="center", va="bottom", fontsize=7, color=FAINT)
-        axes.text(0, y[0] - top - gap * 0.95, title, ha="left", va="bottom", fontsize=8.5, fontweight="bold")
+    sections = [("types seen in training", [i for i, name in enumerate(corruptions) if name in seen]),
+                ("types not seen in training" if seen else "corruptions", [i for i, name in enumerate(corruptions) if name not in seen])]
+    size = pictures.shape[-1]
+    line = round(size * 0.3)  # room for one line of text, in picture pixels
+    rows, gaps, titles = [], [], {}
+    for title, members in sections:
+        for start in range(0, len(members), ACROSS):
+            gaps.append((line if rows else 0) + (2 * line if start == 0 and rows else 0))
+            if start == 0:
+                titles[len(rows)] = title
+            rows.append(members[start : start + ACROSS])
+    shown = len(SEVERITIES)
+    grid = np.ones((len(rows), ACROSS * shown, *pictures.shape[2:]), np.float32)
+    for row, members in enumerate(rows):
+        for block, i in enumerate(members):
+            grid[row, block * shown : (block + 1) * shown] = pictures[i, list(SEVERITIES)]
+    gap = max(1, size // 24)
+    width = grid.shape[1] * (size + gap) + (ACROSS - 1) * line
+    height = len(rows) * (size + gap) + sum(gaps) + 3 * line
+    figure = Figure(figsize=(FULL, FULL * height / width))
+    axes = figure.add_axes([0, 0, 1, 1 - 3 * line / height])
+    y, x = draw_sheet(axes, grid, gap, gaps, [line if j and j % shown == 0 else 0 for j in range(grid.shape[1])])
+    for row, members in enumerate(rows):
+        top = y[row] - size / 2 - line * 0.12
+        for block, i in enumerate(members):
+            axes.text(x[block * shown] - size / 2, top, names.condition_label(corruptions[i]), ha="left", va="bottom", fontsize=7)
+        if row in titles:
+            axes.text(0, top - 1.9 * line, titles[row], ha="left", va="bottom", fontsize=8.5, fontweight="bold")
+            for block in range(len(members)):
+                for j, severity in enumerate(SEVERITIES):
+                    axes.text(x[block * shown + j], top - line * 0.95, severity or "clean", ha="center", va="bottom", fontsize=6.5, color=FAINT)
     return figure
 
 

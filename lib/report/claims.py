@@ -1,0 +1,186 @@
+"""What the package says about its results, computed: each claim with its numbers and whether it holds."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lib.files import write_aside
+from lib.report import checks, names
+from lib.report.summary import Scores
+
+OURS, PLAIN, ADVERSARIAL = "dar_sfrl", "simclr", "simclr_adversarial"
+BLOCKS = (("expression", "rendered"), ("verification", "orl"))
+CLEAN_MARGIN = 3.0  # points that robustness may cost on clean faces
+NEAR_ZERO = 5.0  # percent: a score that an attack with an unbounded budget must reach
+LARGE_BUDGET = 64.0  # eps * 255
+NOISE = 1e-3  # relative: a converged attack's loss may dip by rounding and by the random start
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``text`` says what was found, in words that follow the numbers; ``holds`` whether that is what was hoped for."""
+
+    key: str
+    title: str
+    text: str
+    holds: bool
+    numbers: dict
+
+
+def compute_claims(results: pd.DataFrame) -> list[Claim]:
+    """Every claim that the measured encoders and conditions allow, in a fixed order."""
+    scores, claims = Scores(results), []
+    for task, dataset in BLOCKS:
+        for family in ("corruption", "attack"):
+            claims += _less_drop(scores, task, dataset, family)
+        claims += _clean(scores, task, dataset)
+        for family in ("corruption", "attack"):
+            claims += _no_worse(scores, task, dataset, family)
+        claims += _loss_rises(scores, task, dataset)
+        claims += _large_budget(scores, task, dataset)
+        claims += _no_masking(scores, task, dataset)
+    return claims
+
+
+def answer(results: pd.DataFrame) -> str:
+    """The question 'does pre-training survive degraded and attacked faces?' answered in one paragraph, from the numbers."""
+    scores, sentences = Scores(results), []
+    for task, dataset in BLOCKS:
+        drops = {m: [scores(m, dataset, task, family, "mean", "drop") for family in ("corruption", "attack")]
+                 for m in (PLAIN, ADVERSARIAL, OURS)}
+        drops = {m: pair for m, pair in drops.items() if None not in pair}
+        if not drops:
+            continue
+        parts = [f"{names.look(m).label} loses {pair[0][0]:.1f} points under corruptions and {pair[1][0]:.1f} under attacks"
+                 for m, pair in drops.items()]
+        sentences.append(f"{names.task_label(task, dataset)}: {_join(parts)}.")
+    claims = compute_claims(results)
+    if not sentences or not claims:
+        return "The encoders that the question compares were not all part of this run; the tables below say what was measured."
+    failed = [claim for claim in claims if not claim.holds]
+    verdict = (f"All {len(claims)} statements checked below hold." if not failed else
+               f"{len(claims) - len(failed)} of the {len(claims)} statements checked below hold; not: "
+               + "; ".join(claim.title for claim in failed) + ".")
+    main = [claim for claim in claims if claim.key.endswith("_vs_simclr") and "clean" not in claim.key]
+    if main and all(claim.holds for claim in main):
+        opening = f"Yes, better than without it: {names.look(OURS).label} loses clearly less than {names.look(PLAIN).label} on every mean compared."
+    elif main and any(claim.holds for claim in main):
+        opening = f"In part: {names.look(OURS).label} loses clearly less than {names.look(PLAIN).label} on {sum(c.holds for c in main)} of {len(main)} means compared."
+    elif main:
+        opening = f"No: {names.look(OURS).label} does not lose clearly less than {names.look(PLAIN).label}."
+    else:
+        opening = ""
+    return " ".join(part for part in (opening, *sentences, verdict) if part)
+
+
+def write_claims(claims: list[Claim], path: str | Path) -> Path:
+    """claims.json: a list of objects with the fields of ``Claim``."""
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps([asdict(claim) for claim in claims], indent=1, ensure_ascii=False) + "\n")
+    return Path(path)
+
+
+def read_claims(path: str | Path) -> list[Claim]:
+    """The claims that ``write_claims`` wrote."""
+    return [Claim(**entry) for entry in json.loads(Path(path).read_text())]
+
+
+def _less_drop(scores, task, dataset, family) -> list[Claim]:
+    """Ours loses clearly less than SimCLR: the intervals do not overlap."""
+    ours, plain = (scores(m, dataset, task, family, "mean", "drop") for m in (OURS, PLAIN))
+    if ours is None or plain is None:
+        return []
+    holds = ours[2] < plain[1]
+    how = "clearly less (the intervals do not overlap)" if holds else (
+        "less, but the intervals overlap" if ours[0] < plain[0] else "not less")
+    where = _where(task, dataset, family)
+    text = (f"{names.look(OURS).label} loses {_points(ours)} on the {where}, {names.look(PLAIN).label} {_points(plain)}: {how}.")
+    return [Claim(f"{task}_{dataset}_{family}_vs_simclr", f"clearly less drop than {names.look(PLAIN).label}, {where}", text, holds,
+                  {"dar_sfrl": _numbers(ours), "simclr": _numbers(plain)})]
+
+
+def _no_worse(scores, task, dataset, family) -> list[Claim]:
+    """Ours drops no more than SimCLR with an adversarial positive (point estimates)."""
+    ours, other = (scores(m, dataset, task, family, "mean", "drop") for m in (OURS, ADVERSARIAL))
+    if ours is None or other is None:
+        return []
+    holds = ours[0] <= other[0]
+    apart = ours[2] < other[1] or other[2] < ours[1]
+    how = ("at least as good" if holds else "worse") + (" (the intervals do not overlap)" if apart else " (the intervals overlap)")
+    where = _where(task, dataset, family)
+    text = f"{names.look(OURS).label} loses {_points(ours)} on the {where}, {names.look(ADVERSARIAL).label} {_points(other)}: {how}."
+    return [Claim(f"{task}_{dataset}_{family}_vs_simclr_adversarial", f"no more drop than {names.look(ADVERSARIAL).label}, {where}",
+                  text, holds, {"dar_sfrl": _numbers(ours), "simclr_adversarial": _numbers(other)})]
+
+
+def _clean(scores, task, dataset) -> list[Claim]:
+    ours, plain = (scores(m, dataset, task, "clean", "clean") for m in (OURS, PLAIN))
+    if ours is None or plain is None:
+        return []
+    difference = round(ours[0] - plain[0], 4)
+    holds = difference >= -CLEAN_MARGIN
+    how = f"within {CLEAN_MARGIN:g} points or better" if holds else f"more than {CLEAN_MARGIN:g} points worse"
+    text = (f"On clean faces ({names.task_label(task, dataset)}) {names.look(OURS).label} scores {_percent(ours)}, "
+            f"{names.look(PLAIN).label} {_percent(plain)}: {difference:+.1f} points, {how}.")
+    return [Claim(f"{task}_{dataset}_clean_vs_simclr", f"clean score within {CLEAN_MARGIN:g} points of {names.look(PLAIN).label}, "
+                  f"{names.task_label(task, dataset)}", text, holds,
+                  {"dar_sfrl": _numbers(ours), "simclr": _numbers(plain), "difference": difference})]
+
+
+def _loss_rises(scores, task, dataset) -> list[Claim]:
+    curve = checks.loss_by_steps(scores, OURS, task, dataset)
+    if len(curve) < 2:
+        return []
+    steps, losses = list(curve), [cell[0] for cell in curve.values()]
+    span = max(abs(x) for x in losses)
+    holds = losses[-1] > losses[0] and all(b >= a - NOISE * span for a, b in zip(losses, losses[1:]))
+    text = (f"Against {names.look(OURS).label} ({names.task_label(task, dataset)}) PGD's loss goes from {losses[0]:.3g} with {steps[0]:g} "
+            f"step{'' if steps[0] == 1 else 's'} to {losses[-1]:.3g} with {steps[-1]:g}{'' if holds else ', but not always upwards'}.")
+    return [Claim(f"{task}_{dataset}_loss_rises", f"attack loss rises with steps, {names.task_label(task, dataset)}", text, holds,
+                  {"steps": steps, "loss": [round(float(x), 4) for x in losses]})]
+
+
+def _large_budget(scores, task, dataset) -> list[Claim]:
+    cell = scores(OURS, dataset, task, "sweep", "pgd", severity=LARGE_BUDGET)
+    if cell is None:
+        return []
+    holds = cell[0] <= NEAR_ZERO
+    text = (f"PGD with eps = {LARGE_BUDGET:g}/255 leaves {names.look(OURS).label} {_percent(cell)} on {names.task_label(task, dataset)}: "
+            f"{'about zero' if holds else 'not zero, so the attack may be weak or the gradient masked'}.")
+    return [Claim(f"{task}_{dataset}_large_budget", f"eps = {LARGE_BUDGET:g}/255 drives the score to about zero, {names.task_label(task, dataset)}",
+                  text, holds, {"dar_sfrl": _numbers(cell)})]
+
+
+def _no_masking(scores, task, dataset) -> list[Claim]:
+    own, others = checks.white_box(scores, OURS, task, dataset), checks.other_attacks(scores, OURS, task, dataset)
+    if own is None or not others:
+        return []
+    stronger = [name for name, cell in others.items() if cell[0] < own[1]]  # below the white-box interval
+    listed = ", ".join(f"{names.condition_label(name)} {_percent(cell)}" for name, cell in others.items())
+    verdict = "none does better than its own gradient" if not stronger else (
+        f"{_join([names.condition_label(n) for n in stronger])} does better than its own gradient, a sign of masking")
+    text = (f"Score of {names.look(OURS).label} under attack ({names.task_label(task, dataset)}): white-box {_percent(own)}; {listed}: {verdict}.")
+    return [Claim(f"{task}_{dataset}_no_masking", f"attacks without the model's gradient are not stronger, {names.task_label(task, dataset)}",
+                  text, not stronger, {"white_box": _numbers(own), **{name: _numbers(cell) for name, cell in others.items()}})]
+
+
+def _where(task, dataset, family) -> str:
+    return f"mean over {family}s, {names.task_label(task, dataset)}"
+
+
+def _points(cell) -> str:
+    return f"{cell[0]:.1f} points [{cell[1]:.1f}, {cell[2]:.1f}]"
+
+
+def _percent(cell) -> str:
+    return f"{cell[0]:.1f}% [{cell[1]:.1f}, {cell[2]:.1f}]"
+
+
+def _numbers(cell) -> dict:
+    return dict(zip(("value", "ci_low", "ci_high"), (round(float(x), 4) for x in cell)))
+
+
+def _join(parts) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
