@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lib.datasets import DatasetError, open_dataset
+from lib.datasets.image_files import read_image
+
+
+def save(path, color=(10, 20, 30), size=(20, 16), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path, **options)
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "mine"
+    for i, name in enumerate(["anna/10.png", "anna/2.png", "bert/1.jpg", "bert/2.webp", "cleo/1.BMP"]):
+        save(root / name, (i * 10, 0, 0))
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "x.jpg").write_text("not an image")
+    (root / "notes.txt").write_text("not an image")
+    return root
+
+
+def labels(root, text):
+    (root / "labels.csv").write_text(text, encoding="utf-8")
+
+
+def test_sub_folders_are_people_in_natural_order(root):
+    table = open_dataset("folder", root)
+    assert table.rows["file"].tolist() == ["anna/2.png", "anna/10.png", "bert/1.jpg", "bert/2.webp", "cleo/1.BMP"]
+    assert table.column("identity").tolist() == [0, 0, 1, 1, 2]
+    assert table.column("frame").tolist() == [0, 1, 0, 1, 0]
+    assert (table.name, table.source, table.image_size) == ("mine", "mine", (16, 20))
+    assert table.images([1])[0, :, 0, 0].tolist() == [0, 0, 0] and table.images().shape == (5, 3, 16, 20)
+
+
+def test_deeper_folders_are_clips_and_loose_photographs_their_own_people(tmp_path):
+    for name in ("a/c1/1.png", "a/c1/2.png", "a/c2/1.png", "b/c1/1.png", "x.png", "y.png"):
+        save(tmp_path / name)
+    rows = open_dataset("folder", tmp_path).rows.set_index("file")
+    assert rows.loc["a/c1/2.png", ["identity", "clip", "frame"]].tolist() == [0, 0, 1]
+    assert rows["clip"].nunique() == 5 and rows["identity"].nunique() == 4
+
+
+def test_links_to_folders_are_followed_once(root, tmp_path):
+    save(tmp_path / "elsewhere" / "1.png")
+    (root / "dora").symlink_to(tmp_path / "elsewhere")
+    (root / "anna" / "loop").symlink_to(root)
+    assert open_dataset("folder", root).rows["identity"].nunique() == 4
+
+
+def test_different_sizes(root):
+    save(root / "anna" / "3.png", size=(30, 30))
+    table = open_dataset("folder", root)
+    assert table.image_size is None and table.images([1]).shape == (1, 3, 30, 30)
+    with pytest.raises(DatasetError, match="differ in size.*image_size"):
+        table.images([0, 1])
+    fitted = open_dataset("folder", root, image_size=(8, 8))
+    assert fitted.image_size == (8, 8) and fitted.images().shape == (6, 3, 8, 8)
+    assert fitted.images([]).shape == (0, 3, 8, 8)
+
+
+def test_exif_orientation_is_respected(tmp_path):
+    picture = np.zeros((20, 10, 3), np.uint8)
+    picture[:10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    for name in ("1.jpg", "2.png"):
+        Image.fromarray(np.rot90(picture).copy()).save(tmp_path / name, exif=exif)
+    np.testing.assert_allclose(read_image(tmp_path / "1.jpg"), picture, atol=30)
+    np.testing.assert_array_equal(read_image(tmp_path / "2.png"), picture)
+    (tmp_path / "2.png").unlink()
+    assert open_dataset("folder", tmp_path).image_size == (20, 10)
+
+
+def test_grey_palette_alpha_and_16_bit_become_rgb(tmp_path):
+    Image.new("L", (4, 4), 77).save(tmp_path / "grey.png")
+    Image.new("RGBA", (4, 4), (77, 77, 77, 9)).save(tmp_path / "alpha.png")
+    Image.new("L", (4, 4), 77).convert("P").save(tmp_path / "palette.png")
+    Image.fromarray(np.full((4, 4), 77 * 257, np.uint16)).save(tmp_path / "deep.png")
+    assert (open_dataset("folder", tmp_path).images() == 77).all()
+
+
+def test_an_unreadable_image_is_named(root):
+    (root / "bert" / "9.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match=r"bert/9\.png: expected an image.*cannot read it"):
+        open_dataset("folder", root)
+
+
+def test_a_truncated_image_is_named_when_it_is_read(root):
+    Image.effect_noise((64, 64), 90).save(root / "bert" / "9.jpg")
+    whole = (root / "bert" / "9.jpg").read_bytes()
+    (root / "bert" / "9.jpg").write_bytes(whole[:len(whole) // 2])
+    table = open_dataset("folder", root)
+    with pytest.raises(DatasetError, match=r"bert/9\.jpg: .*(copy the file again)"):
+        table.images([int(np.flatnonzero(table.rows["file"] == "bert/9.jpg")[0])])
+
+
+def test_an_empty_folder_and_images_of_other_kinds(tmp_path):
+    with pytest.raises(DatasetError, match="at least one image, found none"):
+        open_dataset("folder", tmp_path)
+    (tmp_path / "a.HEIC").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"1 images of a kind that is not read \(a\.HEIC\); convert"):
+        open_dataset("folder", tmp_path)
+
+
+FULL = """file,identity,split,expression,valence,au_1,attr_glasses,yaw
+anna/2.png,7,pretrain,3,0.5,0,1,-20
+./anna/10.png,7,pretrain,Happiness,,9,0,
+bert/1.jpg,8,probe_train,,-1,2.5,,10
+bert\\2.webp , 8 ,probe_train,-1,1,-1,1,0
+cleo/1.BMP,9,probe_test,0,0,5,0,0.5
+"""
+
+
+def test_labels_are_joined_by_file(root):
+    labels(root, "\ufeff" + FULL)
+    table = open_dataset("folder", root)
+    assert table.column("identity").tolist() == [7, 7, 8, 8, 9]
+    assert table.column("expression").tolist() == [3, 1, -1, -1, 0]
+    assert table.column("split").tolist() == ["pretrain"] * 2 + ["probe_train"] * 2 + ["probe_test"]
+    np.testing.assert_array_equal(table.column("valence"), np.float32([0.5, np.nan, -1, 1, 0]))
+    np.testing.assert_array_equal(table.column("au_1"), np.float32([0, np.nan, 2.5, np.nan, 5]))
+    assert table.column("attr_glasses").tolist() == [1, 0, -1, 1, 0]
+    assert table.column("frame").tolist() == [0, 1, 0, 1, 0]
+
+
+def test_landmarks_follow_the_image_size(root):
+    points = np.stack(np.meshgrid(np.arange(17), np.arange(4)), -1).reshape(-1)
+    labels(root, "file,landmarks\n" + "".join(f"{f},{' '.join(map(str, points))}\n" for f in
+                                              ("anna/2.png", "anna/10.png", "bert/1.jpg", "bert/2.webp", "cleo/1.BMP")))
+    table = open_dataset("folder", root)
+    np.testing.assert_array_equal(table.landmarks([4])[0].reshape(-1), points)
+    half = open_dataset("folder", root, image_size=(8, 8)).landmarks([4])[0]
+    torch.testing.assert_close(half[0], torch.tensor([(0.5 - 2) / 2 - 0.5, -0.25]))
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda t: t + "dora/1.png,1,pretrain,0,0,0,0,0\n", r"1 rows without an image: dora/1\.png"),
+    (lambda t: t.replace("bert/1.jpg,8,probe_train,,-1,2.5,,10\n", ""), r"1 images without a row: bert/1\.jpg"),
+    (lambda t: t + "anna/2.png,1,pretrain,0,0,0,0,0\n", r"1 repeated rows: anna/2\.png"),
+    (lambda t: t.replace(",0.5,0,1,-20", ",high,0,1,-20"), r"1 wrong cells in valence \(.*\): line 2: 'high'"),
+    (lambda t: t.replace("2.5", "5.5"), "wrong cells in au_1 .*line 4: '5.5'"),
+    (lambda t: t.replace("2.5", "nan").replace(",5,", ",inf,"), "2 wrong cells in au_1 .*line 4: 'nan', line 6: 'inf'"),
+    (lambda t: t.replace("Happiness", "joy"), "wrong cells in expression .*0 neutral, 1 happiness.*line 3: 'joy'"),
+    (lambda t: t.replace("pretrain,3", "pretrain,2.5"), "wrong cells in expression .*'2.5'"),
+    (lambda t: t.replace("probe_test", "test"), "wrong cells in split .*pretrain, probe_train, probe_test.*'test'"),
+    (lambda t: t.replace(",9,probe_test", ",,probe_test"), "wrong cells in identity .*line 6: ''"),
+    (lambda t: t.replace("valence", "valance"), "1 unknown columns: valance; known are file, identity"),
+    (lambda t: t.replace("file,", "path,"), "expected a column 'file'.*got path"),
+    (lambda t: t.replace(",", ";"), "separate the columns by commas"),
+    (lambda t: t + "a,b,c,d,e,f,g,h,i,j\n", "cannot read it"),
+    (lambda t: "", "cannot read it"),
+    (lambda t: "file,landmarks\n" + "".join(line.split(",")[0] + ",1 2 3\n" for line in t.splitlines()[1:]),
+     "5 wrong cells in landmarks .136 numbers"),
+])
+def test_labels_that_do_not_match(root, change, message):
+    labels(root, change(FULL))
+    with pytest.raises(DatasetError, match=message) as caught:
+        open_dataset("folder", root)
+    assert "labels.csv" in str(caught.value)
+
+
+def test_all_problems_come_at_once_and_long_lists_are_cut(root):
+    more = "".join(f"nobody/{i}.png,x,pretrain,0,0,0,0,0\n" for i in range(7))
+    labels(root, FULL.replace("2.5", "?") + more)
+    with pytest.raises(DatasetError, match=r"the 5 images: 7 rows without an image: .*nobody/4\.png \.\.\.; 7 wrong cells in identity"
+                                           r".*; 1 wrong cells in au_1"):
+        open_dataset("folder", root)

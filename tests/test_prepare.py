@@ -1,0 +1,182 @@
+import errno
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lib.datasets import DatasetError, open_dataset
+from lib.faces import shards
+from lib.faces.align import TEMPLATE, five_points
+from lib.faces.shards import PackedWriter, open_packed
+from lib.files import DiskFull
+from lib.prepare import prepare
+
+
+def landmarks(n, centre=(30.0, 34.0), reach=20.0):
+    """Faces whose five points have the shape of the template."""
+    points = np.zeros((n, 68, 2), np.float32)
+    for place, rows in zip(TEMPLATE, (range(36, 42), range(42, 48), [30], [48], [54])):
+        points[:, list(rows)] = np.array(centre) + (np.array(place) - 0.5) * reach
+    return points
+
+
+def demo(root):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"identity": np.arange(30) // 3, "clip": np.arange(30) // 3, "split": ["pretrain"] * 24 + ["probe_train"] * 3 + ["probe_test"] * 3,
+                         "expression": np.arange(30) % 8 - 1, "au_1": np.float32(np.arange(30) % 5), "attr_beard": np.arange(30) % 2,
+                         "fold": [-1] * 24 + [0, 1, 2] * 2, "roll": np.zeros(30, np.float32)})
+    rows["landmarks"] = list(rng.random((30, 136), dtype=np.float32) * 64)
+    images = rng.integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
+    with PackedWriter(root / "rendered", name="rendered", source="rendered", licence="CC0", credit="c", shard_rows=8) as writer:
+        writer.add(images, rows, images[..., 0] // 40)
+    with PackedWriter(root / "orl", name="orl", source="ORL", licence="l", credit="AT&T") as writer:
+        writer.add(rng.integers(0, 256, (400, 14, 10, 3), dtype=np.uint8),
+                   pd.DataFrame({"identity": np.arange(400) // 10, "frame": np.arange(400) % 10}))
+    return images
+
+
+def folder(root, people=20, each=3, with_landmarks=False, sizes=(60,)):
+    files = []
+    for person in range(people):
+        (root / f"person{person:02d}").mkdir(parents=True)
+        for i in range(each):
+            files.append(f"person{person:02d}/{i}.png")
+            size = sizes[i % len(sizes)]
+            Image.effect_noise((size, size + 8), 50).save(root / files[-1])
+    if with_landmarks:
+        lines = [f"{file},-10,{' '.join(map(str, points.reshape(-1)))}" for file, points in zip(files, landmarks(len(files)))]
+        (root / "labels.csv").write_text("file,roll,landmarks\n" + "\n".join(lines))
+
+
+def test_the_demo_sets_are_fitted_and_summed_up(tmp_path):
+    images = demo(tmp_path / "demo")
+    summary = prepare(tmp_path / "demo", tmp_path / "out", "demo", 32)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    rendered, orl = (open_packed(tmp_path / "out" / name) for name in ("rendered", "orl"))
+    assert rendered.image_size == orl.image_size == (32, 32) and orl.columns == ("identity", "frame") and orl.source == "ORL"
+    means = images.reshape(30, 32, 2, 32, 2, 3).mean((2, 4)).transpose(0, 3, 1, 2)
+    assert np.abs(rendered.images().numpy() - means).max() <= 0.5
+    before = open_packed(tmp_path / "demo" / "rendered")
+    torch.testing.assert_close(rendered.landmarks(), (before.landmarks() + 0.5) / 2 - 0.5)
+    assert torch.equal(rendered.masks().unique(), before.masks().unique())
+    pd.testing.assert_frame_equal(rendered.rows, before.rows)
+    said = summary["sets"]["rendered"]
+    assert said["splits"]["pretrain"] == {"images": 24, "identities": 8} and said["identities"] == 10
+    assert said["expressions"]["unlabelled"] == 4 and said["expressions"]["anger"] == 3
+    assert said["au_rates"] == {"au_1": 0.6} and said["attribute_rates"] == {"attr_beard": 0.5}
+    assert said["folds"] == {"-1": 24, "0": 2, "1": 2, "2": 2} and said["identities_in_two_splits"] == 0
+    assert summary["sets"]["orl"] | {"licence": 0} == {"source": "ORL", "licence": 0, "credit": "AT&T", "images": 400, "masks": False,
+                                                       "landmarks": False, "identities": 40, "aligned": False}
+
+
+def test_the_bytes_are_the_same_again(tmp_path):
+    demo(tmp_path / "demo")
+    for out in ("a", "b"):
+        prepare(tmp_path / "demo", tmp_path / out, "demo", 16)
+    for name in ("rendered/set.json", "orl/set.json", "summary.json"):  # set.json holds the checksums of the rest
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_folder_is_split_by_person(tmp_path):
+    folder(tmp_path / "mine")
+    summary = prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)["sets"]["mine"]
+    assert {split: counts["identities"] for split, counts in summary["splits"].items()} == \
+        {"pretrain": 16, "probe_train": 2, "probe_test": 2}
+    rows = open_packed(tmp_path / "out" / "mine").rows
+    assert (rows.groupby("identity")[["split", "fold"]].nunique() == 1).all(axis=None)
+    assert ((rows["fold"] == -1) == (rows["split"] == "pretrain")).all() and set(rows["fold"]) == {-1, 0, 1, 2}
+
+
+def test_a_split_follows_the_name_not_the_number(tmp_path):
+    folder(tmp_path / "mine")
+    prepare(tmp_path / "mine", tmp_path / "a", "mine", 16)
+    (tmp_path / "mine" / "aaron").mkdir()  # takes number 0; everybody else's number changes
+    Image.new("L", (20, 20)).save(tmp_path / "mine" / "aaron" / "1.png")
+    prepare(tmp_path / "mine", tmp_path / "b", "mine", 16)
+    old, new = (open_packed(tmp_path / out / "mine").rows.set_index("file")["split"] for out in "ab")
+    assert (old != new[old.index]).sum() <= 3 * 2  # the newcomer moves at most one person over each border
+
+
+def test_faces_with_landmarks_are_aligned(tmp_path):
+    folder(tmp_path / "mine", people=3, each=2, with_landmarks=True, sizes=(60, 71))
+    summary = prepare(tmp_path / "mine", tmp_path / "out", "mine", 48)
+    table = open_packed(tmp_path / "out" / "mine")
+    assert summary["sets"]["mine"]["aligned"] and "roll" not in table.columns
+    torch.testing.assert_close(five_points(table.landmarks())[5], torch.tensor(TEMPLATE) * 48 - 0.5, rtol=0, atol=1e-3)
+
+
+def test_given_splits_and_folds_are_kept(tmp_path):
+    folder(tmp_path / "mine", people=2, each=3)
+    (tmp_path / "mine" / "labels.csv").write_text("file,split,fold\n" + "".join(
+        f"person0{p}/{i}.png,{split},{i - 1}\n" for p in (0, 1) for i, split in enumerate(("pretrain", "probe_train", "probe_test"))))
+    summary = prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)["sets"]["mine"]
+    assert summary["identities_in_two_splits"] == 2
+    assert open_packed(tmp_path / "out" / "mine").column("fold").tolist() == [-1, 0, 1] * 2
+
+
+def test_a_packed_set_of_the_users_own(tmp_path):
+    with PackedWriter(tmp_path / "mine", name="whatever", source="lab", licence="l", credit="c") as writer:
+        writer.add(np.zeros((6, 20, 20, 3), np.uint8), pd.DataFrame({"identity": np.arange(6), "landmarks": list(landmarks(6).reshape(6, -1))}),
+                   np.zeros((6, 20, 20), np.uint8))
+    prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+    table = open_packed(tmp_path / "out" / "mine")
+    assert (table.name, table.source, table.has_masks) == ("mine", "lab", True)
+
+
+def broken(tmp_path, what):
+    root = tmp_path / "mine"
+    folder(root, people=2 if what == "two people" else 4, with_landmarks=what == "landmarks")
+    if what == "unreadable":
+        (root / "person01" / "1.png").write_bytes((root / "person01" / "1.png").read_bytes()[:-900])
+    if what == "landmarks":
+        text = (root / "labels.csv").read_text().splitlines()
+        text[5] = text[5].split(",")[0] + ",0," + " ".join(["1"] * 136)
+        (root / "labels.csv").write_text("\n".join(text))
+    return root
+
+
+@pytest.mark.parametrize("what, message", [
+    ("unreadable", r"person01/1\.png: expected an image"),
+    ("two people", "at least 3 people .* got 2; add people, or a column 'split'"),
+    ("landmarks", r"cannot align the faces of rows .*all in one place"),
+])
+def test_a_bad_source_is_named_and_nothing_is_left(tmp_path, what, message):
+    root = broken(tmp_path, what)
+    with pytest.raises(DatasetError, match=message):
+        prepare(root, tmp_path / "out", "mine", 16)
+    assert not (tmp_path / "out").exists() or os.listdir(tmp_path / "out") == []
+
+
+def test_a_missing_source_says_how_to_get_it(tmp_path):
+    with pytest.raises(DatasetError, match="rendered faces are not there(.|\n)*dvc repro"):
+        prepare(tmp_path / "demo", tmp_path / "out", "demo", 16)
+    with pytest.raises(DatasetError, match="expected a folder of photographs"):
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+    with pytest.raises(ValueError, match="image_size: expected at least 8 pixels, got 0"):
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 0)
+
+
+def test_a_disk_that_fills_up_keeps_the_old_set(tmp_path, monkeypatch):
+    folder(tmp_path / "mine", people=4)
+    prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+    before = (tmp_path / "out" / "mine" / "set.json").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(shards._NpyStream, "append", full)
+    with pytest.raises(DiskFull, match=r"disk is full.*out/mine"):
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 24)
+    assert (tmp_path / "out" / "mine" / "set.json").read_bytes() == before
+    assert sorted(os.listdir(tmp_path / "out")) == ["mine", "summary.json"]
+
+
+def test_a_prepared_folder_opens_again_as_a_table(tmp_path):
+    folder(tmp_path / "mine", people=3, sizes=(60, 50, 41))
+    assert open_dataset("folder", tmp_path / "mine").image_size is None
+    prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+    assert open_packed(tmp_path / "out" / "mine").images([0, 8]).shape == (2, 3, 16, 16)
