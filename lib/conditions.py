@@ -1,15 +1,18 @@
-"""The jobs of an evaluation: one for each condition, each giving the scores of one task or of several that share images."""
+"""The jobs of an evaluation: each measures one condition, for one task or for several that share images."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.degrade.attacks import RECIPES, attack
+from lib.degrade.attacks import RECIPES, ascend, attack
 from lib.degrade.corruptions import corrupt
+from lib.degrade.masking import square_search
+from lib.files import write_aside
 from lib.probes.features import to_float
 from lib.probes.task import Task
 
@@ -17,76 +20,176 @@ DRAW_SEED = 0  # of corruptions and random starts: the same for every encoder an
 
 
 @dataclass(frozen=True)
-class Job:
-    """``run()`` gives for each of ``tasks`` its scores [n,...]; ``cost`` is in forward passes of one image."""
+class Cell:
+    """One condition of one task; ``severity`` as in :class:`lib.results.Result`."""
 
-    tasks: Sequence[Task]
+    task: Task
     family: str
     condition: str
     severity: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """``run()`` gives the scores [n,...] of each cell. ``cost`` is in forward passes of one image; ``name`` is unique."""
+
+    name: str
+    cells: Sequence[Cell]
     cost: int
     run: Callable[[], list[np.ndarray]]
 
-    @property
-    def name(self) -> str:
-        """What no other job of the evaluation is called; fit for a file name."""
-        tasks = "+".join(task.name for task in self.tasks)
-        return f"{self.tasks[0].table.name}-{tasks}-{self.family}-{self.condition}-{self.severity:g}"
 
+def corruption_jobs(tasks: Sequence[Task], names: Sequence[str], severities: Sequence[int], batch_size: int, device,
+                    shared: Path | None = None) -> Iterator[Job]:
+    """One job for each corruption and severity of the tasks of *one* table: each image is corrupted and embedded once.
 
-def corruption_jobs(tasks: Sequence[Task], names: Sequence[str], severities: Sequence[int], batch_size: int,
-                    device) -> Iterator[Job]:
-    """One job for each corruption and severity of the tasks of *one* table: each image is corrupted and embedded once."""
+    Corrupted images are rounded to 8 bits, as an image file would hold them. With ``shared`` they are kept in that
+    folder, where the evaluation of the next encoder finds them.
+    """
     rows = torch.unique(torch.cat([task.rows for task in tasks]))
     places = [torch.searchsorted(rows, task.rows).to(device) for task in tasks]
     table, encoder = tasks[0].table, tasks[0].encoder
 
-    @torch.no_grad()
-    def run(name: str, severity: int) -> list[np.ndarray]:
+    def corrupted(name: str, severity: int) -> Tensor:
         generator = generator_for(device, table.name, name, severity)
-        features = torch.cat([
-            encoder(corrupt(to_float(table.images(part), device), name, severity, generator))
+        return torch.cat([
+            corrupt(to_float(table.images(part), device), name, severity, generator).mul(255).round().byte().cpu()
             for part in rows.split(batch_size)
         ])
+
+    @torch.no_grad()
+    def run(name: str, severity: int) -> list[np.ndarray]:
+        images = kept(shared, corrupted, name, severity) if shared else corrupted(name, severity)
+        features = torch.cat([encoder(to_float(part, device)) for part in images.split(batch_size)])
         scores = [task.head(features[place], torch.arange(len(task), device=device)) for task, place in zip(tasks, places)]
         return [to_numpy(s) for s in scores]
 
+    def kept(folder: Path, make: Callable, name: str, severity: int) -> Tensor:
+        path = folder / key / f"{name}-{severity}.npy"
+        if not path.exists():
+            with write_aside(path) as aside, open(aside, "wb") as file:
+                np.save(file, make(name, severity).numpy())
+        return torch.from_numpy(np.load(path))
+
+    if shared:
+        key = _digest(table.name, torch.device(device).type, batch_size, table.images(rows).numpy(), *source_of("degrade"))
     for name in names:
         for severity in severities:
-            yield Job(tasks, "corruption", name, severity, len(rows), lambda n=name, s=severity: run(n, s))
+            cells = [Cell(task, "corruption", name, severity) for task in tasks]
+            yield Job(f"{table.name}-{name}-{severity}", cells, len(rows), lambda n=name, s=severity: run(n, s))
 
 
 def attack_jobs(task: Task, names: Sequence[str], eps: float, alpha: float, steps: int, sweep: Sequence[float],
                 items: int, batch_size: int, device) -> Iterator[Job]:
     """Each attack on the first ``items`` test items, then pgd at the ``sweep`` budgets.
 
-    ``eps``, ``alpha`` and ``sweep`` are in 255ths. A sweep's step size is alpha * its eps / eps, so that a larger ball
-    can be crossed in the same number of steps.
+    ``eps``, ``alpha`` and ``sweep`` are in 255ths. The step of a sweep grows with its eps, so that a larger ball can be
+    crossed in the same number of steps.
     """
-    chosen = torch.arange(min(items, len(task)), device=device)
 
-    def run(family: str, name: str, budget: float) -> list[np.ndarray]:
-        generator = generator_for(device, task.table.name, task.name, family, name, budget)
+    def run(cell: Cell, budget: float) -> list[np.ndarray]:
+        generator = generator_for(device, task.table.name, task.name, cell.family, cell.condition, budget)
         scores = []
-        for part in chosen.split(batch_size):
+        for part, images in _parts(task, items, batch_size, device):
             model = task.scores_fn(part)
-            images = to_float(task.table.images(task.rows[part.cpu()]), device)
-            attacked = attack(name, model, images, task.labels[part], task.loss_fn, eps=budget / 255,
+            attacked = attack(cell.condition, model, images, task.labels[part], task.loss_fn, eps=budget / 255,
                               alpha=alpha * budget / eps / 255, steps=steps, generator=generator)
             with torch.no_grad():
                 scores.append(model(attacked))
         return [to_numpy(torch.cat(scores))]
 
-    for name in names:
-        yield Job([task], "attack", name, 0, _passes(name, steps) * len(chosen), lambda n=name: run("attack", n, eps))
-    for budget in sorted(sweep):
-        yield Job([task], "sweep", "pgd", budget, _passes("pgd", steps) * len(chosen), lambda b=budget: run("sweep", "pgd", b))
+    planned = [(Cell(task, "attack", name, 0), eps) for name in names]
+    planned += [(Cell(task, "sweep", "pgd", budget), budget) for budget in sorted(sweep)]
+    for cell, budget in planned:
+        name = f"{task.table.name}-{task.name}-{cell.family}-{cell.condition}-{budget:g}"
+        cost = passes(cell.condition, steps) * min(items, len(task))
+        yield Job(name, [cell], cost, lambda c=cell, b=budget: run(c, b))
 
 
-def generator_for(device, *key) -> torch.Generator:
+def check_jobs(task: Task, surrogates: Mapping[str, Task], eps: float, alpha: float, steps: Sequence[int], queries: int,
+               items: int, batch_size: int, device) -> Iterator[Job]:
+    """Is the gradient masked? (see :mod:`lib.degrade.masking`) Measured on the first ``items`` test items:
+
+    pgd after each number of ``steps`` (the severity), of which the longest is also the 'white_box' score that these must
+    not fall below: 'gradient_free', a random search of ``queries`` passes; 'noise', random signs of size eps;
+    'transfer_<name>', pgd made on the same task of another encoder, after max(steps).
+    """
+    longest = max(steps)
+
+    def model_and_generator(part: Tensor, what: str):
+        return task.scores_fn(part), generator_for(device, task.table.name, task.name, "check", what, int(part[0]))
+
+    def white_box(model_of: Task, part: Tensor, images: Tensor, generator) -> Iterator[Tensor]:
+        return ascend(RECIPES["pgd"], model_of.scores_fn(part), images, task.labels[part], task.loss_fn, eps / 255,
+                      alpha / 255, longest, generator)
+
+    def run_steps() -> list[np.ndarray]:
+        found = {count: [] for count in sorted(steps)}
+        for part, images in _parts(task, items, batch_size, device):
+            model, generator = model_and_generator(part, "pgd")
+            with torch.enable_grad():
+                for count, point in enumerate(white_box(task, part, images, generator), 1):
+                    if count in found:
+                        found[count].append(model(point).detach())
+        scores = [to_numpy(torch.cat(s)) for s in found.values()]
+        return [*scores, scores[-1]]
+
+    def run_search() -> list[np.ndarray]:
+        scores = []
+        for part, images in _parts(task, items, batch_size, device):
+            model, generator = model_and_generator(part, "gradient_free")
+            best = square_search(lambda x: (task.losses(model(x), part), None), images, eps / 255, queries, generator)
+            with torch.no_grad():
+                scores.append(model(best))
+        return [to_numpy(torch.cat(scores))]
+
+    @torch.no_grad()
+    def run_noise() -> list[np.ndarray]:
+        scores = []
+        for part, images in _parts(task, items, batch_size, device):
+            model, generator = model_and_generator(part, "noise")
+            signs = torch.rand(images.shape, generator=generator, device=images.device).sub_(0.5).sign_()
+            scores.append(model((images + eps / 255 * signs).clamp_(0, 1)))
+        return [to_numpy(torch.cat(scores))]
+
+    def run_transfer(surrogate: Task) -> list[np.ndarray]:
+        if not torch.equal(surrogate.rows, task.rows):
+            raise ValueError(f"surrogates: task {task.name} of another encoder must have the same test items")
+        scores = []
+        for part, images in _parts(task, items, batch_size, device):
+            model, generator = model_and_generator(part, "pgd")
+            with torch.enable_grad():
+                *_, point = white_box(surrogate, part, images, generator)
+            with torch.no_grad():
+                scores.append(model(point))
+        return [to_numpy(torch.cat(scores))]
+
+    size = min(items, len(task))
+    cells = [Cell(task, "check", "pgd", count) for count in sorted(steps)] + [Cell(task, "check", "white_box", 0)]
+    planned = [(cells, 2 * longest, run_steps), ([Cell(task, "check", "gradient_free", 0)], queries, run_search),
+               ([Cell(task, "check", "noise", 0)], 1, run_noise)]
+    planned += [([Cell(task, "check", f"transfer_{name}", 0)], 2 * longest, lambda s=surrogate: run_transfer(s))
+                for name, surrogate in surrogates.items()]
+    for cells, cost, run in planned:
+        yield Job(f"{task.table.name}-{task.name}-check-{cells[-1].condition}", cells, cost * size, run)
+
+
+def passes(name: str, steps: int) -> int:
+    """Cost of an attack in forward passes of an image; the way back to the pixels costs about one more."""
+    recipe = RECIPES[name]
+    return 2 * recipe.samples * recipe.scales * (1 if recipe.single_step else steps)
+
+
+def generator_for(device, *purpose) -> torch.Generator:
     """A generator on ``device`` whose draws depend on what they are for and on nothing else."""
-    digest = hashlib.sha256(repr((DRAW_SEED, *key)).encode()).digest()
-    return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.Generator(device=device).manual_seed(int(_digest(DRAW_SEED, *purpose), 16) >> 1)
+
+
+def source_of(*places: str) -> Iterator[bytes]:
+    """The code in these files and folders of the package: results of other code must not be taken for ours."""
+    for place in (Path(__file__).parent / p for p in places):
+        for source in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            yield source.read_bytes()
 
 
 def to_numpy(scores: Tensor) -> np.ndarray:
@@ -97,7 +200,14 @@ def to_numpy(scores: Tensor) -> np.ndarray:
     return scores
 
 
-def _passes(name: str, steps: int) -> int:
-    """Cost of an attack in forward passes; to go back to the pixels costs about one more."""
-    recipe = RECIPES[name]
-    return 2 * recipe.samples * recipe.scales * (1 if recipe.single_step else steps)
+def _parts(task: Task, items: int, batch_size: int, device) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first ``items`` test items in batches: (items [B] long, clean images [B,3,H,W])."""
+    for part in torch.arange(min(items, len(task))).split(batch_size):
+        yield part.to(device), to_float(task.table.images(task.rows[part]), device)
+
+
+def _digest(*parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else part if isinstance(part, bytes) else f"{part!r};".encode())
+    return digest.hexdigest()[:16]

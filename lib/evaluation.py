@@ -4,9 +4,10 @@ The test images, pairs, corrupted images, random starts of attacks and bootstrap
 and every training seed. Attacks go through the whole model: restorer, encoder and probe.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib.conditions import DRAW_SEED, Job, attack_jobs, corruption_jobs, to_numpy
+from lib.conditions import DRAW_SEED, Job, attack_jobs, check_jobs, corruption_jobs, source_of, to_numpy
 from lib.degrade.attacks import ATTACKS
 from lib.degrade.corruptions import CORRUPTIONS
 from lib.files import write_aside
@@ -29,6 +30,7 @@ from lib.progress import Progress
 from lib.results import results_frame
 from lib.tally import Measured, tally
 
+# what the scores depend on; how they are summed up (tally, bootstrap) is not among it
 CODE = ("evaluation.py", "conditions.py", "metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
 
 
@@ -47,11 +49,14 @@ class ProbeParams:
     alpha: float = 2.0  # step size of an attack, in 255ths
     steps: int = 10  # of an attack
     sweep: list[int] = field(default_factory=lambda: [2, 16, 64])  # further eps for pgd; alpha grows with eps
+    checked: int = 20  # images or pairs of a task on which the checks for masked gradients are made
+    check_steps: list[int] = field(default_factory=lambda: [1, 2, 5, 10, 20, 50])  # of pgd; its loss must rise with them
+    queries: int = 300  # passes of the gradient-free attack
     resamples: int = 2000  # bootstrap draws of an interval
     batch_size: int = 128  # images that go through the encoder at once
 
     def __post_init__(self):
-        for name in ("images", "attacked", "steps", "resamples", "batch_size"):
+        for name in ("images", "attacked", "steps", "checked", "queries", "resamples", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.pairs < 20 or self.pairs % 20:
@@ -64,11 +69,13 @@ class ProbeParams:
             unknown = [v for v in values if v not in known]
             if unknown:
                 raise ValueError(f"{name} must be among {', '.join(map(str, known))}, got {', '.join(map(str, unknown))}")
-        for name in ("corruptions", "attacks", "severities", "sweep"):
+        for name in ("corruptions", "attacks", "severities", "sweep", "check_steps"):
             if len(set(getattr(self, name))) != len(getattr(self, name)):
                 raise ValueError(f"{name} must hold each entry once, got {getattr(self, name)}")
         if self.corruptions and not self.severities:
             raise ValueError("severities must not be empty while there are corruptions")
+        if not self.check_steps or min(self.check_steps) < 1:
+            raise ValueError(f"check_steps must hold numbers of steps >= 1, got {self.check_steps}")
         if any(eps <= 0 for eps in self.sweep) or self.eps in self.sweep:
             raise ValueError(f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}")
 
@@ -92,7 +99,8 @@ def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.devic
 
 
 def evaluate(encoder: nn.Module, tables: Sequence, params: ProbeParams, *, method: str, seed: int,
-             device: torch.device | str, work: str | Path, seen: Sequence[str] | None = None,
+             device: torch.device | str, work: str | Path, shared: str | Path | None = None,
+             seen: Sequence[str] | None = None, checks: bool = False, surrogates: Mapping[str, nn.Module] | None = None,
              progress: Callable[[int, str], Progress] = Progress) -> pd.DataFrame:
     """Fit the probes of one encoder and measure it under every condition.
 
@@ -102,37 +110,45 @@ def evaluate(encoder: nn.Module, tables: Sequence, params: ProbeParams, *, metho
     Args:
         encoder: images [B,3,H,W] in [0,1] -> features [B,D], on ``device``; it is left as it was.
         tables: face tables; :func:`tasks_of` says which tasks each of them has.
-        method, seed: what the rows are labelled with. seen: corruption types of the training mixture.
+        method, seed: what the rows are labelled with.
+        shared: folder that keeps corrupted images for the evaluation of other encoders; None makes them anew.
+        seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check'), with
+            adversarial images from the ``surrogates`` (name -> other encoder on ``device``) among them.
         progress: called as ``progress(total, label)``.
     Returns:
         DataFrame as in :mod:`lib.results`.
     """
-    with held_still(encoder):
+    surrogates = dict(surrogates or {}) if checks else {}
+    with contextlib.ExitStack() as stack:
+        for model in (encoder, *surrogates.values()):
+            stack.enter_context(held_still(model))
         groups = [tasks_of(encoder, table, params, device) for table in tables]
         tasks = [task for group in groups for task in group]
         clean = [clean_scores(task, params.batch_size, device) for task in tasks]
-        folder = Path(work) / fingerprint(encoder, tasks, clean, params, device)
-        jobs = [job for group in groups for job in jobs_of(group, params, device)]
+        others = [dict(zip(surrogates, same)) for same in zip(*(
+            [task for table in tables for task in tasks_of(model, table, params, device)] for model in surrogates.values()
+        ))] or [{}] * len(tasks)
+        jobs = []
+        for group in groups:
+            jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device,
+                                    Path(shared) if shared else None)
+        for task, other in zip(tasks, others):
+            grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
+            jobs += attack_jobs(task, params.attacks, steps=params.steps, sweep=params.sweep, items=params.attacked, **grid)
+            if checks:
+                jobs += check_jobs(task, other, steps=params.check_steps, queries=params.queries, items=params.checked, **grid)
+        folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
         meter = progress(sum(job.cost for job in jobs), f"evaluate {method}")
-        measured = [[] for _ in tasks]
+        measured = {task: [] for task in tasks}
         for job in jobs:
-            for task, scores in zip(job.tasks, finished_or_run(job, folder)):
-                measured[tasks.index(task)].append(Measured(job.family, job.condition, job.severity, scores))
+            for cell, scores in zip(job.cells, finished_or_run(job, folder), strict=True):
+                measured[cell.task].append(Measured(cell.family, cell.condition, cell.severity, scores))
             meter.step(job.cost, job.name)
     rows = []
-    for task, scores, found in zip(tasks, clean, measured):
-        found += known_sweep(params, scores, found)
+    for task, scores in zip(tasks, clean):
+        found = measured[task] + known_sweep(params, scores, measured[task])
         rows += tally(task, scores, found, method=method, seed=seed, resamples=params.resamples, seen=seen)
     return results_frame(rows)
-
-
-def jobs_of(tasks: Sequence[Task], params: ProbeParams, device) -> list[Job]:
-    """Everything that is measured on the tasks of one table beside the clean images."""
-    jobs = list(corruption_jobs(tasks, params.corruptions, params.severities, params.batch_size, device))
-    for task in tasks:
-        jobs += attack_jobs(task, params.attacks, params.eps, params.alpha, params.steps, params.sweep, params.attacked,
-                            params.batch_size, device)
-    return jobs
 
 
 @torch.no_grad()
@@ -159,10 +175,10 @@ def finished_or_run(job: Job, folder: Path) -> list[np.ndarray]:
         with write_aside(path) as aside, open(aside, "wb") as file:
             np.savez(file, *job.run())
     with np.load(path) as saved:
-        return [saved[f"arr_{i}"] for i in range(len(job.tasks))]
+        return [saved[f"arr_{i}"] for i in range(len(job.cells))]
 
 
-def fingerprint(encoder: nn.Module, tasks: Sequence[Task], clean: Sequence[np.ndarray], params: ProbeParams,
+def fingerprint(encoders: Sequence[nn.Module], tasks: Sequence[Task], clean: Sequence[np.ndarray], params: ProbeParams,
                 device) -> str:
     """What the scores of an evaluation depend on, as 16 hex digits: two that agree may share finished conditions.
 
@@ -172,16 +188,15 @@ def fingerprint(encoder: nn.Module, tasks: Sequence[Task], clean: Sequence[np.nd
     digest = hashlib.sha256()
     no_matter = ("corruptions", "severities", "attacks", "sweep", "resamples")
     settings = {name: value for name, value in asdict(params).items() if name not in no_matter}
-    model = [repr(encoder), repr(getattr(encoder, "config", None))]
-    digest.update(json.dumps([settings, model, torch.__version__, torch.device(device).type]).encode())
-    for name, tensor in encoder.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+    digest.update(json.dumps([settings, torch.__version__, torch.device(device).type]).encode())
+    for encoder in encoders:
+        digest.update(f"{encoder!r} {getattr(encoder, 'config', None)!r}".encode())
+        for name, tensor in encoder.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
     for task, scores in zip(tasks, clean):
         digest.update(f"{task.table.name} {task.name} {scores.shape}".encode())
         for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), task.images.numpy()):
             digest.update(np.ascontiguousarray(part).tobytes())
-    library = Path(__file__).parent
-    for place in CODE:
-        for source in sorted((library / place).rglob("*.py")) if (library / place).is_dir() else [library / place]:
-            digest.update(source.read_bytes())
+    for source in source_of(*CODE):
+        digest.update(source)
     return digest.hexdigest()[:16]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import torch
+
 from lib.bootstrap import interval, subject_draws, subject_sums
 from lib.probes.task import Task, percent
 from lib.results import Result, family_groups
@@ -29,7 +31,8 @@ def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method
     A drop compares the same items: where a condition was measured on the first n items only, its clean score is that
     of these n (the sweep's row with severity 0). 'mean' averages all measurements of a family, 'worst' is the one
     with the lowest main metric, and a corruption's own row without severity averages its severities. Rows of one
-    severity hold the main metric and its drops only, to keep the file small.
+    severity and checks hold the main metric and its drops only, to keep the file small. The check 'pgd' has the metric
+    'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says.
 
     Args:
         clean: scores [N,...] of all test items. measured: the other conditions, in the order in which they are listed.
@@ -65,11 +68,18 @@ def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method
                     row(family, condition, severity, n, "relative_drop", relative)]
         return out
 
+    def mean_of(values: np.ndarray) -> np.ndarray:
+        """Mean over the first items of one number an item, in each resample."""
+        counts = np.stack([values, np.ones(len(values))], axis=1)
+        return np.divide(*(draws @ subject_sums(counts, person[: len(values)], len(people))).T)
+
+    def loss_of(scores: np.ndarray) -> np.ndarray:
+        items = torch.arange(len(scores), device=task.labels.device)
+        return mean_of(task.losses(torch.as_tensor(scores, device=items.device), items).double().cpu().numpy())
+
     results = rows("clean", "clean", 0, len(clean), clean_of(len(clean)))
     for name, right in task.training_free.items():
-        counts = np.stack([right, np.ones(len(right))], axis=1)
-        sums = draws @ subject_sums(counts, person, len(people))
-        results.append(row("clean", "clean", 0, len(right), name, percent(sums[:, 0], sums[:, 1])))
+        results.append(row("clean", "clean", 0, len(right), name, mean_of(100.0 * right)))
 
     for family in dict.fromkeys(m.family for m in measured):
         cells = [m for m in measured if m.family == family]
@@ -79,7 +89,10 @@ def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method
         n = sizes.pop()
         metrics = [metrics_of(m.scores) for m in cells]
         for m, values in zip(cells, metrics):
-            results += rows(family, m.condition, m.severity, n, values, brief=family in ("corruption", "sweep"))
+            if (family, m.condition) == ("check", "pgd"):
+                results.append(row(family, m.condition, m.severity, n, "loss", loss_of(m.scores)))
+            else:
+                results += rows(family, m.condition, m.severity, n, values, brief=family != "attack")
         if family not in ("corruption", "attack"):
             continue
         names = [m.condition for m in cells]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.conditions import attack_jobs, corruption_jobs, generator_for, to_numpy
+from lib.conditions import attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
 from lib.evaluation import ProbeParams, tasks_of
 
 PARAMS = ProbeParams(images=50, pairs=20, batch_size=16)
@@ -29,7 +29,7 @@ def test_every_encoder_sees_the_same_corrupted_images_and_each_once(synthetic_fa
         scores = jobs[0].run()
         seen.append(torch.cat(encoder.seen))
         assert [len(s) for s in scores] == [50, 50, 20] and jobs[0].cost == len(seen[-1]) == 50
-        assert jobs[0].name == "rendered-expression+action_units+verification-corruption-gaussian_noise-3"
+        assert [cell.task for cell in jobs[0].cells] == tasks and jobs[0].name == "rendered-gaussian_noise-3"
     assert torch.equal(*seen)
 
 
@@ -44,6 +44,40 @@ def test_scores_of_corrupted_images_are_those_of_the_whole_model(synthetic_faces
         own = images[torch.searchsorted(rows, task.rows)]
         whole = task.scores_fn(torch.arange(len(task)))(own).detach().numpy()
         assert found == pytest.approx(whole, abs=1e-4)
+
+
+def test_shared_corrupted_images_are_made_once_and_change_nothing(synthetic_faces, pixel_encoder, tmp_path, monkeypatch):
+    tasks = tasks_of(pixel_encoder(8), synthetic_faces(), PARAMS, "cpu")
+    without = next(corruption_jobs(tasks, ["impulse_noise"], [2], 16, "cpu")).run()
+    first = next(corruption_jobs(tasks, ["impulse_noise"], [2], 16, "cpu", tmp_path)).run()
+    monkeypatch.setattr("lib.conditions.corrupt", None)  # making them again would fail
+    again = next(corruption_jobs(tasks, ["impulse_noise"], [2], 16, "cpu", tmp_path)).run()
+    for a, b, c in zip(without, first, again):
+        assert (a == b).all() and (b == c).all()
+    other = tasks_of(pixel_encoder(8), synthetic_faces(noise=5.0), PARAMS, "cpu")
+    with pytest.raises(TypeError):  # other images are not taken for these
+        next(corruption_jobs(other, ["impulse_noise"], [2], 16, "cpu", tmp_path)).run()
+
+
+def test_checks_measure_what_they_say(synthetic_faces, pixel_encoder):
+    table, encoder = synthetic_faces(), Watched(pixel_encoder(40))
+    task = tasks_of(encoder, table, PARAMS, "cpu")[0]
+    twin = tasks_of(pixel_encoder(40), table, PARAMS, "cpu")[0]
+    jobs = check_jobs(task, {"twin": twin}, eps=8, alpha=2, steps=[5, 1, 2], queries=40, items=21, batch_size=8, device="cpu")
+    found = {}
+    for job in jobs:
+        encoder.seen.clear()
+        scores = job.run()
+        assert encoder.seen[-1].shape[0] == 5  # 8 + 8 + 5
+        for cell, values in zip(job.cells, scores, strict=True):
+            found[cell.condition, cell.severity] = task.losses(torch.tensor(values), torch.arange(21)).mean()
+    assert list(found) == [("pgd", 1), ("pgd", 2), ("pgd", 5), ("white_box", 0), ("gradient_free", 0), ("noise", 0), ("transfer_twin", 0)]
+    assert found["pgd", 1] < found["pgd", 2] < found["pgd", 5] == found["white_box", 0]
+    assert found["noise", 0] < found["gradient_free", 0] < found["white_box", 0]
+    assert found["transfer_twin", 0] == pytest.approx(found["white_box", 0].item(), rel=1e-5)  # made on equal weights
+    with pytest.raises(ValueError, match="surrogates: task expression of another encoder"):
+        other = tasks_of(encoder, table, ProbeParams(images=40, pairs=20), "cpu")[0]
+        list(check_jobs(task, {"x": other}, 8, 2, [1], 5, 5, 8, "cpu"))[-1].run()
 
 
 def test_a_sweep_scales_the_step_with_eps_and_attacks_the_first_items(synthetic_faces, pixel_encoder):

@@ -144,6 +144,16 @@ def test_other_encoders_data_and_parameters_never_share_a_folder(run, tmp_path, 
         assert len(list((tmp_path / "work").iterdir())) == n + 1
 
 
+def test_checks_are_rows_of_their_own(run, pixel_encoder):
+    params = dataclasses.replace(SMALL, corruptions=[], attacks=[], sweep=[], checked=15, check_steps=[1, 3], queries=5)
+    found = run(params, checks=True, surrogates={"untrained": pixel_encoder(8)})
+    checks = pick(found, family="check", task="expression")
+    assert pick(checks, metric="loss")[["condition", "severity"]].values.tolist() == [["pgd", 1], ["pgd", 3]]
+    assert pick(checks, metric="accuracy")["condition"].tolist() == ["white_box", "gradient_free", "noise", "transfer_untrained"]
+    assert set(checks["n"]) == {15} and (checks["ci_high"] >= checks["value"]).all()
+    assert pick(run(params), family="check").empty
+
+
 def test_progress_ends_at_its_total(run):
     meters = []
     run(dataclasses.replace(SMALL, attacks=["pgd", "fgsm"], sweep=[]),
@@ -192,6 +202,7 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
     ({"severities": [0]}, "severities must be among 1, 2, 3, 4, 5, got 0"), ({"severities": []}, "severities must not be"),
     ({"attacks": ["pgd", "pgd"]}, "attacks must hold each entry once"), ({"sweep": [8]}, "sweep must hold positive eps"),
     ({"batch_size": 0}, "batch_size must be"), ({"resamples": 0}, "resamples must be"), ({"attacked": 0}, "attacked must be"),
+    ({"check_steps": []}, "check_steps must hold"), ({"check_steps": [0]}, "check_steps must hold"), ({"queries": 0}, "queries must"),
 ])
 def test_a_bad_parameter_is_named(change, message):
     with pytest.raises(ValueError, match=message):

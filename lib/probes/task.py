@@ -68,6 +68,11 @@ class Task:
 
         return scores
 
+    def losses(self, scores: Tensor, items: Tensor) -> Tensor:
+        """The attacker's loss of each item: scores [B,...] of the items [B] -> [B]."""
+        each = torch.func.vmap(lambda score, label: self.loss_fn(score[None], label[None]).reshape(()))
+        return each(scores, self.labels[items])
+
 
 def percent_f1(hits, false_alarms, misses) -> np.ndarray:
     """F1 in percent from counts; 0 where there is nothing to find and nothing was found."""

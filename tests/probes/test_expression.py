@@ -41,6 +41,12 @@ def test_scores_reach_back_to_the_pixels(task):
         task.scores_fn(torch.arange(3))(pixels[:2])
 
 
+def test_losses_of_items_sum_up_to_the_loss(task):
+    scores = torch.randn(70, 7, generator=torch.Generator().manual_seed(0))
+    each = task.losses(scores[10:30], torch.arange(10, 30))
+    assert each.shape == (20,) and each.sum().item() == pytest.approx(task.loss_fn(scores[10:30], task.labels[10:30]).item())
+
+
 def test_bad_tables_are_named(synthetic_faces, pixel_encoder):
     def fit(table, rows=(200, 201)):
         expression_task(pixel_encoder(), table, np.array(rows), l2=0.01, batch_size=64, device="cpu")
