@@ -56,7 +56,9 @@ def jpeg(images: Tensor, tables: Tensor) -> Tensor:
     planes = planes.round_()
     luma = _code(planes[:, :1], tables[:, 0])[:, :, :height, :width]
     small = (height + 1) // 2, (width + 1) // 2
-    chroma = _code((F.avg_pool2d(planes[:, 1:], 2) + 0.125).round_(), tables[:, 1])[:, :, : small[0], : small[1]]
+    dither = images.new_tensor([0.25, 0.5]).repeat(planes.shape[3] // 4)  # libjpeg rounds halves down and up in turn
+    chroma = (F.avg_pool2d(planes[:, 1:], 2) + dither).floor_()
+    chroma = _code(chroma, tables[:, 1])[:, :, : small[0], : small[1]]
     down, across = (triangle_matrix(length)[None].to(images) for length in (height, width))
     chroma = along_both(chroma, down, across).round_() - 128
     pixels = torch.einsum("ck,bkhw->bchw", images.new_tensor(TO_RGB), torch.cat([luma, chroma], 1))

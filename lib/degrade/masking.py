@@ -72,6 +72,8 @@ def masking_checks(
     """
     check_images(images)
     check_generator(generator, images)
+    if not sweep:
+        raise ValueError("sweep: expected at least one eps, got none")
     for one_eps in (eps, *sweep):
         check_budget(one_eps, alpha, sweep_steps)
     for key, values in (("steps", tuple(steps)), ("restarts", (restarts,)), ("queries", (queries,)), ("batch", (batch,))):
@@ -109,14 +111,16 @@ def verdicts(rows: Sequence[dict], tolerance: float = 0.02) -> dict[str, bool]:
 
     steps: no loss is lower than the one of fewer steps by more than 1%, and the last is above the first. sweep: accuracy
     never rises with eps and ends at 0.05 or below (only where eps reaches 64/255). restarts: all of them together take no
-    more than 0.1 off the accuracy under one. gradient_free, noise, transfer: accuracy is not below the white-box one.
+    more than 0.1 off the accuracy under one. gradient_free, noise, transfer: the accuracy is not below the white-box one, nor the loss
+    above it by more than 5%.
     """
     table = {check: [row for row in rows if row["check"] == check] for check in dict.fromkeys(r["check"] for r in rows)}
-    floor = table["white_box"][0]["accuracy"] - tolerance
+    white_box = table["white_box"][0]
+    floor, ceiling = white_box["accuracy"] - tolerance, white_box["loss"] + 0.05 * abs(white_box["loss"])
     passed = {}
     for check in ("gradient_free", "noise", "transfer"):
         if check in table:
-            passed[check] = all(row["accuracy"] >= floor for row in table[check])
+            passed[check] = all(row["accuracy"] >= floor and row["loss"] <= ceiling for row in table[check])
     losses = [row["loss"] for row in table["steps"]]
     rises = all(later >= earlier - 0.01 * abs(earlier) for earlier, later in zip(losses, losses[1:], strict=False))
     passed["steps"] = rises and (len(losses) == 1 or losses[-1] > losses[0])

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from lib.degrade.corruptions import CORRUPTIONS, PART, REGISTRY, corrupt
+
+IMAGENET_C = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "frost",
+    "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+LINEAR = (
+    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "contrast", "elastic_transform", "pixelate", "gaussian_blur",
+    "low_light", "occlusion",
+)  # fmt: skip
+# the published levels trade one parameter for another, so distance to the clean image does not rise at each of them
+NOT_MONOTONE = {"glass_blur", "elastic_transform", "saturate", "frost"}
+
+
+def psnr(a, b):
+    return -10 * torch.log10(((a - b) ** 2).mean((1, 2, 3))).mean().item()
+
+
+def test_names_and_parts():
+    assert CORRUPTIONS[:15] == IMAGENET_C
+    assert set(CORRUPTIONS[15:]) == {"speckle_noise", "gaussian_blur", "saturate", "low_light", "occlusion"}
+    assert set(PART) == set(CORRUPTIONS) and set(PART.values()) == {"M", "eps"} and set(LINEAR) <= {n for n in PART if PART[n] == "M"}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_stronger_with_severity(make_images, seeded, name):
+    images = make_images(16, 56)[:, :, 3:51, 5:53]  # no edge lies on a grid that pixelate could meet by chance
+    heights = [psnr(corrupt(images, name, strength, seeded()), images) for strength in range(1, 6)]
+    if name not in NOT_MONOTONE:
+        assert all(later < earlier for earlier, later in zip(heights, heights[1:], strict=False)), heights
+    assert max(heights) < 50 and min(heights) > 5
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("shape", [(8, 8), (21, 33), (48, 48)])
+def test_any_size_same_seed_same_result_input_untouched(make_images, seeded, name, shape):
+    images = make_images(3, *shape)
+    before = images.clone()
+    for dtype in (torch.float32, torch.float64):
+        got = corrupt(images.to(dtype), name, 3, seeded())
+        assert got.shape == images.shape and got.dtype == dtype and torch.isfinite(got).all()
+        assert got.min() >= 0 and got.max() <= 1
+        assert torch.equal(got, corrupt(images.to(dtype), name, 3, seeded()))
+    assert torch.equal(images, before)
+    for flat in (torch.zeros_like(images), torch.ones_like(images)):
+        assert torch.isfinite(corrupt(flat, name, 5, seeded())).all()
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_randomness_is_for_each_image(make_images, seeded, name):
+    twins = make_images(1, 32).repeat(6, 1, 1, 1)
+    got = corrupt(twins, name, 4, seeded())
+    drawn = PART[name] == "eps" or name in ("glass_blur", "motion_blur", "elastic_transform", "occlusion")
+    assert torch.allclose(got[0], got[1], atol=1e-6) is not drawn
+    if drawn:
+        assert not torch.equal(got, corrupt(twins, name, 4, seeded(1)))
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_ones_are_linear(make_images, seeded, name):
+    first, second = make_images(3, 32), make_images(3, 32, seed=1)
+    apply = lambda images: REGISTRY[name][1](images, torch.tensor([1, 3, 5]), seeded())  # noqa: E731
+    assert torch.allclose(apply(0.3 * first + 0.6 * second), 0.3 * apply(first) + 0.6 * apply(second), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_runs_at_imagenet_size(make_images, seeded, name):
+    images = make_images(1, 224)
+    got = corrupt(images, name, 5, seeded())
+    assert torch.isfinite(got).all() and 5 < psnr(got, images) < 45
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "rain"}, "name: expected one of gaussian_noise.*, got 'rain'"),
+        ({"severity": 0}, "severity: expected an integer from 1 to 5, got 0"),
+        ({"severity": 6}, "severity: expected"),
+        ({"severity": 2.5}, "severity: expected"),
+        ({"severity": True}, "severity: expected"),
+        ({"images": torch.zeros(2, 3, 16, 16, dtype=torch.uint8)}, "images: expected float32 .* divide 8-bit"),
+        ({"images": torch.rand(2, 3, 16, 16) * 255}, r"images: expected values in \[0,1\], got a range"),
+        ({"images": torch.rand(2, 3, 16, 16).sub(0.5)}, r"images: expected values in \[0,1\]"),
+        ({"images": torch.rand(2, 3, 16, 16).log()  * float("inf")}, "images: expected values"),
+        ({"images": torch.full((2, 3, 16, 16), float("nan"))}, "images: .* got NaN"),
+        ({"images": torch.rand(0, 3, 16, 16)}, "images: expected at least one image"),
+        ({"images": torch.rand(3, 16, 16)}, r"images: expected shape \[B,3,H,W\], got \[3, 16, 16\]"),
+        ({"images": torch.rand(2, 16, 16, 3)}, "images: expected shape"),
+        ({"images": torch.rand(2, 3, 1, 1)}, "images: expected at least 8 x 8 pixels"),
+        ({"images": [[0.5]]}, "images: expected a float tensor .* got list"),
+        ({"generator": 0}, "generator: expected a torch.Generator or None, got int"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        corrupt(**{"images": torch.rand(2, 3, 16, 16), "name": "fog", "severity": 1, **change})

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from lib.degrade.corruptions import CORRUPTIONS
+from lib.degrade.levels import LEVELS, level, pick, rows
+
+
+def test_every_corruption_has_five_levels_of_equal_length():
+    assert set(LEVELS) == set(CORRUPTIONS)
+    for words, small, large in LEVELS.values():
+        assert words and len(small) == len(large) == 5
+        lengths = {len(row) if isinstance(row, tuple) else 1 for row in (*small, *large)}
+        assert lengths == {words.split(";")[0].count(",") + 1}
+
+
+@pytest.mark.parametrize(("side", "expected"), [(8, 0.5), (64, 0.5), (144, 0.75), (224, 1.0), (500, 1.0)])
+def test_interpolated_between_64_and_224(side, expected):
+    assert rows("gaussian_blur", side)[0][0] == pytest.approx(expected)
+    assert rows("motion_blur", 144)[4] == pytest.approx((16, 9))
+
+
+def test_pick_shares_one_row_where_it_can():
+    stack = torch.arange(10).view(5, 2)
+    assert pick(stack, torch.tensor([2, 2, 2])).tolist() == [[2, 3]]
+    assert pick(stack, torch.tensor([5, 1, 5])).tolist() == [[8, 9], [0, 1], [8, 9]]
+
+
+def test_level_follows_the_shorter_side_and_the_dtype():
+    images = torch.rand(2, 3, 64, 300, dtype=torch.float64)
+    density, decay = level("fog", torch.tensor([1, 5]), images)
+    assert density.flatten().tolist() == [0.4, 2] and decay.shape == (2, 1, 1, 1) and decay.dtype == torch.float64
