@@ -15,27 +15,30 @@ from lib.losses.checks import float_matrix, positive_number, same_shape
 
 
 def nt_xent(z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None) -> Tensor:
-    """NT-Xent [1]: each row's positive against all other rows, mean over rows.
+    """NT-Xent [1]: each anchor's positive against all other rows, mean over the anchors.
 
     Args:
         z: [M, D] embeddings, normalised here.
-        positive: [M] long, the row that is row i's positive (never i itself).
+        positive: [A] long, A <= M: the row that is row i's positive (never i itself). The first A rows are the anchors,
+            usually all of them; the others only serve as negatives.
         temperature: softmax temperature, > 0.
-        exclude: [M, M] bool; True takes that pair out of row i's denominator. The self pair is always out.
+        exclude: [A, M] bool; True takes that pair out of row i's denominator. The self pair is always out.
 
     Raises:
         ValueError: wrong shapes or types, ``positive[i] == i``, or an exclusion that hits a row's own positive.
     """
     float_matrix("z", z, "M, D")
     positive_number("temperature", temperature)
-    rows = torch.arange(len(z), device=z.device)
-    if positive.shape != (len(z),) or positive.dtype != torch.long:
-        raise ValueError(f"positive: expected a long tensor of shape [{len(z)}], got {positive.dtype} {list(positive.shape)}")
+    if positive.dim() != 1 or not 0 < len(positive) <= len(z) or positive.dtype != torch.long:
+        raise ValueError(
+            f"positive: expected a long tensor of shape [{len(z)}] (or fewer), got {positive.dtype} {list(positive.shape)}"
+        )
     if ((positive < 0) | (positive >= len(z))).any():
         raise ValueError(f"positive: expected rows 0..{len(z) - 1}, got {positive.min().item()}..{positive.max().item()}")
+    rows = torch.arange(len(positive), device=z.device)
     if (positive == rows).any():
         raise ValueError("positive: a row cannot be its own positive (positive[i] == i)")
-    out = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    out = torch.eye(len(positive), len(z), dtype=torch.bool, device=z.device)
     if exclude is not None:
         if exclude.shape != out.shape or exclude.dtype != torch.bool:
             raise ValueError(f"exclude: expected bool {list(out.shape)}, got {exclude.dtype} {list(exclude.shape)}")
@@ -45,7 +48,7 @@ def nt_xent(z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Ten
     with torch.autocast(z.device.type, enabled=False):
         z = F.normalize(z.float(), dim=1)
         # -inf, not 0: a zero logit would still weigh exp(0) in the denominator
-        logits = (z @ z.T / temperature).masked_fill(out, float("-inf"))
+        logits = (z[: len(positive)] @ z.T / temperature).masked_fill(out, float("-inf"))
         return F.cross_entropy(logits, positive)
 
 

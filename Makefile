@@ -1,0 +1,25 @@
+# make repro: set up .venv, then run the whole pipeline (only what changed). make test: set up .venv, then all tests.
+PYTHON ?= python3.11
+VENV := $(CURDIR)/.venv
+INSTALLED := $(VENV)/.installed
+export PATH := $(VENV)/bin:$(PATH)
+
+.PHONY: repro test lab clean
+repro: $(INSTALLED)
+	dvc repro
+	@echo "The report: reports/report.html"
+
+test: $(INSTALLED)
+	python -m pytest
+
+lab: $(INSTALLED)
+	jupyter lab --notebook-dir notebooks
+
+clean:
+	rm -rf work .cache data/demo
+
+$(INSTALLED): requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say which one: make PYTHON=python3 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --requirement requirements.txt
+	touch $(INSTALLED)

@@ -1,0 +1,37 @@
+"""Methods: one file a published system, all with the same small protocol.
+
+A method is an ``nn.Module`` with a frozen ``config_class`` and
+
+    views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each
+    loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
+    optimizer()              -> the optimiser over what the method trains
+    after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues
+    encoder()                -> the Encoder to keep
+
+Every method has ``variant``: 'released' does what the published code does (crashes fixed), 'corrected' what its authors
+meant; the deviations stand in the method's docstring.
+"""
+
+from torch import nn
+
+from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
+from lib.methods.dar_sfrl_released import DarSfrlReleased
+from lib.methods.simclr import SimCLR, SimCLRConfig
+from lib.models.encoder import EncoderConfig
+from lib.views import Views
+
+METHODS = {"simclr": SimCLRConfig, "dar_sfrl": DarSfrlConfig}
+
+
+def build_method(name: str, config, network: EncoderConfig, views: Views) -> nn.Module:
+    """The method ``name`` with its parsed configuration, around a fresh network.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name == "simclr":
+        return SimCLR(config, network, views)
+    if name == "dar_sfrl":
+        variant = DarSfrlReleased if config.variant == "released" else DarSfrl
+        return variant(config, network, views)
+    raise ValueError(f"method: unknown {name!r}; there are {', '.join(METHODS)}")

@@ -1,0 +1,217 @@
+"""DAR-SFRL, corrected: degradation-aware restoration (DAFR) with noise-orthogonal contrastive learning (NOCL).
+
+A degraded face is F' = F M + eps. In training M is drawn from a mixture of structured corruptions, and eps is Gaussian
+noise plus the worst perturbation within an L-infinity ball that sign steps find against the model itself, without labels.
+The restorer (lib.models.dafr) and a timm backbone on the restored image are trained together, one step on the sum of
+
+    L_rec   DAFR: sum over stages of |x_k - g|_1, g the clean image of the degraded one
+    L_frc   facial-robust contrast: the clean view and the degraded, attacked view of a face are positives (NT-Xent)
+    L_nsc   noise-sensitive contrast on the noise image n = y - x_K: two faces that went through the same corruption at
+            the same severity are positives; every other corruption, and every clean face (the same face too), negatives
+    L_orth  noise-orthogonal: the face embedding and the noise embedding share no linear direction (difference loss)
+
+L_frc and L_nsc are balanced by a dynamic weight average, as published.
+
+Where this goes beyond, or away from, the released code (`variant: released`, lib.methods.dar_sfrl_released), after what
+the README promises ("keeps eps out of the representation", "adversarially robust"):
+    * the representation is a backbone's on the restored image, not the restored pixels;
+    * clean and degraded views meet in the contrastive loss (published: the degraded folder alone);
+    * positives of the noise contrast share the degradation (published: the image), so noise is what it is sensitive to;
+    * L_orth acts on the embeddings that the two contrasts train (published: on frozen random projections of the pixels),
+      so it cannot be met by a projection that throws everything away;
+    * the contrasts use the last stage only, and there is no flip term: mirroring is one of the augmentations;
+    * degradations are made on the fly and known, and eps has an adversarial part, found through restorer and backbone.
+
+References: DAR-SFRL's README and configuration; Kim et al. (RoCL), NeurIPS 2020; Bousmalis et al. (DSN), NeurIPS 2016.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from lib.degrade.mixture import TRAIN_CORRUPTIONS, degrade, degrade_with
+from lib.degrade.self_supervised import adversarial_positive
+from lib.losses.contrastive import nt_xent
+from lib.losses.orthogonality import difference_loss
+from lib.methods.dwa import DynamicWeightAverage
+from lib.methods.modes import eval_mode
+from lib.methods.simclr import two_view_nt_xent
+from lib.models.encoder import Encoder, EncoderConfig
+from lib.models.heads import projection
+from lib.views import Views, random_view, uniform
+
+
+@dataclass(frozen=True)
+class DarSfrlConfig:
+    """DAR-SFRL's settings.
+
+    Attributes:
+        variant: ``corrected`` or ``released``.
+        stages, channels, hidden: DAFR's size (published: 3, 16, 32). ``stages: 0`` takes DAFR away (an ablation).
+        temperature: of the contrastive losses (published: 0.07).
+        head_hidden, head_dim: widths of the projection heads (published: 2048, 512).
+        learning_rate, weight_decay: of AdamW (corrected) or Adam (released: 1e-4, 1e-3 as published).
+        identity: share of images that no structured corruption touches.
+        noise: corrected: largest sigma of the Gaussian noise, drawn per image; released: its sigma (published: 0.4).
+        attack_steps, attack_eps, attack_alpha: corrected: the adversarial part of eps; eps and step in values of 255.
+        restore_weight, orthogonal_weight: weights of L_rec and L_orth against the contrasts (published: 1).
+        sensitive_batch, sensitive_negatives: released: images of a noise-contrast step and augmentations of the flip of
+            each (published: 10 and 100).
+        legacy_pairs: released: restoration targets are other images, as the published loader drew them by mistake.
+    """
+
+    variant: str = "corrected"
+    stages: int = 3
+    channels: int = 16
+    hidden: int = 32
+    temperature: float = 0.07
+    head_hidden: int = 2048
+    head_dim: int = 512
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-3
+    identity: float = 0.1
+    noise: float = 0.1
+    attack_steps: int = 3
+    attack_eps: float = 8.0
+    attack_alpha: float = 4.0
+    restore_weight: float = 1.0
+    orthogonal_weight: float = 1.0
+    sensitive_batch: int = 10
+    sensitive_negatives: int = 100
+    legacy_pairs: bool = False
+
+    def __post_init__(self):
+        if self.variant not in ("released", "corrected"):
+            raise ValueError(f"variant: expected 'released' or 'corrected', got {self.variant!r}")
+        if self.variant == "released" and self.stages < 1:
+            raise ValueError("stages: the released variant is its restorer, it needs at least 1 stage")
+        if not 0 <= self.identity <= 1:
+            raise ValueError(f"identity: expected a share in [0, 1], got {self.identity}")
+        for name in ("stages", "noise", "attack_steps", "attack_eps", "restore_weight", "orthogonal_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+
+
+class NoiseHead(nn.Module):
+    """Embeds a noise image [B, 3, H, W] -> [B, out]: two strided convolutions, mean and spread over the image, a head.
+
+    Noise types differ in second-order statistics, which no linear map of single pixels sees.
+    """
+
+    def __init__(self, hidden: int, out: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU(inplace=True), nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        )
+        self.head = projection(64, hidden, out)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        f = self.features(noise).flatten(2)
+        return self.head(torch.cat([f.mean(2), (f.var(2, unbiased=False) + 1e-6).sqrt()], 1))
+
+
+class DarSfrl(nn.Module):
+    """The corrected variant; see the module's text."""
+
+    def __init__(self, config: DarSfrlConfig, network: EncoderConfig, views: Views):
+        super().__init__()
+        self.config, self.view_config = config, views
+        restorer = {"stages": config.stages, "channels": config.channels, "hidden": config.hidden}
+        self.network = Encoder(
+            EncoderConfig(network.image_size, network.backbone, network.backbone_args, restorer if config.stages else None)
+        )
+        self.face_head = projection(self.network.dim, config.head_hidden, config.head_dim)
+        self.noise_head = NoiseHead(config.head_hidden, config.head_dim) if config.stages else None
+        self.weights = DynamicWeightAverage(("robust_contrast", "sensitive_contrast"))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> the face embedding that the loss compares, [B, head_dim]."""
+        return self.face_head(self.network(images))
+
+    def views(self, images: Tensor, generator: Generator) -> list[dict]:
+        """The clean view g, and y = g' M + eps of another clean view g'; one optimiser step.
+
+        The (corruption, severity) of image i + B/2 is that of image i: each has a partner for the noise contrast.
+
+        Raises:
+            ValueError: an odd number of images.
+        """
+        batch = len(images)
+        if batch % 2:
+            raise ValueError(f"batch_size: DAR-SFRL pairs the images of a batch, so it must be even, got {batch}")
+        clean, target = (random_view(images, self.view_config, generator) for _ in range(2))
+        half = degrade(target[: batch // 2], generator, identity=self.config.identity)
+        other = degrade_with(target[batch // 2 :], half.op, half.severity, generator)
+        degraded = torch.cat([half.images, other])
+        sigma = uniform(degraded, 0, self.config.noise, generator)
+        noise = torch.randn(degraded.shape, generator=generator, device=degraded.device)
+        degraded = (degraded + sigma * noise).clamp(0, 1)
+        if self.config.attack_steps:
+            with eval_mode(self):  # the attack must not move the batch-norm statistics
+                with torch.no_grad():
+                    face = self.embed(clean)
+                degraded = adversarial_positive(
+                    self.embed, degraded, face, self.config.attack_eps / 255, self.config.attack_steps,
+                    self.config.attack_alpha / 255, generator,
+                )  # fmt: skip
+        kind = torch.where(half.op < 0, -1, half.op * 6 + half.severity)  # severities are 1..5
+        return [{"clean": clean, "target": target, "degraded": degraded, "kind": torch.cat([kind, kind])}]
+
+    def loss(self, views: dict) -> dict[str, Tensor]:
+        """The four terms and their weighted sum."""
+        clean, degraded = views["clean"], views["degraded"]
+        batch = len(clean)
+        image = torch.cat([clean, degraded])
+        terms = {}
+        total = torch.zeros((), device=image.device)
+        if self.network.restorer is not None:
+            truth = torch.cat([clean, views["target"]])
+            restored, noise = self.network.restorer(self.network.prepare(image))
+            terms["restore"] = sum((x - truth).abs().mean() for x in restored) / len(restored)
+            total = total + self.config.restore_weight * terms["restore"]
+            image = restored[-1]
+        face = self.face_head(self.network.represent(image))
+        terms["robust_contrast"] = two_view_nt_xent(face[:batch], face[batch:], self.config.temperature)
+        weights = self.weights.weights()
+        total = total + weights["robust_contrast"] * terms["robust_contrast"]
+        if self.network.restorer is not None:
+            sensitive = self.noise_head(noise[-1])
+            terms["sensitive_contrast"] = noise_contrast(sensitive, views["kind"], self.config.temperature)
+            terms["orthogonal"] = difference_loss(face, sensitive)
+            total = total + weights["sensitive_contrast"] * terms["sensitive_contrast"]
+            total = total + self.config.orthogonal_weight * terms["orthogonal"]
+        return {"loss": total, **terms, "embedding": face[:batch]}
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay)
+
+    def after_step(self, step: int) -> None:
+        """Nothing moves between the steps."""
+
+    def after_epoch(self, means: dict[str, float]) -> None:
+        """The dynamic weights follow the epoch's mean losses."""
+        if self.network.restorer is not None:
+            self.weights.record(means)
+
+    def encoder(self) -> Encoder:
+        return self.network
+
+
+def noise_contrast(noise: Tensor, kind: Tensor, temperature: float) -> Tensor:
+    """Noise-sensitive contrast: NT-Xent over noise embeddings, the degraded images being the anchors.
+
+    The positive of a degraded image is its partner, B/2 further on. Every other image of its kind is left out; clean
+    images are negatives, but not to images that no corruption touched.
+
+    Args:
+        noise: [2B, D], of B clean images, then of their B degraded views.
+        kind: [B], the degraded images' (corruption, severity) as one number, -1 for none; i + B/2 has the kind of i.
+    """
+    batch = len(kind)
+    rows = torch.arange(batch, device=noise.device)
+    partner = (rows + batch // 2) % batch
+    kinds = torch.cat([kind, torch.full_like(kind, -1)])
+    exclude = kind[:, None] == kinds[None, :]
+    exclude[rows, partner] = False
+    return nt_xent(torch.cat([noise[batch:], noise[:batch]]), partner, temperature, exclude)

@@ -1,0 +1,238 @@
+"""A strict, typed view of params.yaml: every key is known, present and of its type, or there is one clear error.
+
+Each group is a frozen dataclass next to the code that it drives; a group whose dataclass has defaults may leave keys out.
+"""
+
+import dataclasses
+import os
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lib.evaluation import ProbeParams
+from lib.methods import METHODS
+from lib.models.controls import CONTROLS
+from lib.training import Schedule
+from lib.views import Views
+
+
+class ParamsError(ValueError):
+    """params.yaml does not say what it should; the message names the file, the key and the remedy."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The demo set: rendered faces and the ORL photographs.
+
+    Attributes:
+        image_size: side of the rendered images, px.
+        pretrain_identities, probe_identities: people for pre-training (no label is used) and for the probes.
+        clips_per_identity, frames_per_clip: of the people for pre-training.
+        workers: rendering processes; the images do not depend on it.
+    """
+
+    image_size: int
+    pretrain_identities: int
+    probe_identities: int
+    clips_per_identity: int
+    frames_per_clip: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Which data set, and how large the networks see a face.
+
+    Attributes:
+        dataset: a folder under data/.
+        image_size: px.
+    """
+
+    dataset: str
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """The backbone of all methods.
+
+    Attributes:
+        backbone: a timm model name.
+        backbone_args: keyword arguments of that timm model.
+    """
+
+    backbone: str
+    backbone_args: dict
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control made from a trained encoder.
+
+    Attributes:
+        of: the method's name under ``methods``.
+        kind: one of lib.models.controls.CONTROLS.
+    """
+
+    of: str
+    kind: str
+
+    def __post_init__(self):
+        if self.kind not in CONTROLS:
+            raise ValueError(f"kind: unknown {self.kind!r}; there are {', '.join(CONTROLS)}")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pre-training run.
+
+    Attributes:
+        method: the system's name.
+        surrogate: the method whose adversarial images are tried on this one, to see that no gradient is masked.
+        config: the system's own configuration.
+    """
+
+    method: str
+    surrogate: str
+    config: typing.Any
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of params.yaml."""
+
+    seed: int
+    demo: Demo
+    prepare: Prepare
+    network: Network
+    views: Views
+    schedule: Schedule
+    methods: dict[str, Method]
+    controls: dict[str, Control]
+    probe: ProbeParams
+
+
+def find_root(start: str | os.PathLike | None = None) -> Path:
+    """The checkout's top folder: the nearest one upwards that holds params.yaml and dvc.yaml."""
+    start = Path(start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise ParamsError(f"no params.yaml with a dvc.yaml beside it in {start} or above: run inside a checkout of the project")
+
+
+def load(path: str | os.PathLike | None = None) -> Params:
+    """Read and check params.yaml (default: the one of the checkout).
+
+    Raises:
+        ParamsError: unknown or missing key, wrong type, impossible value, broken YAML; names the key and the remedy.
+    """
+    path = Path(path) if path else find_root() / "params.yaml"
+    try:
+        tree = yaml.load(path.read_text(), Loader=_UniqueKeys)
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; it is part of the repository: `git checkout params.yaml`") from None
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {error}") from error
+    try:
+        return _parse_top(tree)
+    except ParamsError as error:
+        raise ParamsError(f"{path.name}: {error}") from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys in silence; here that is an error."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_top(tree) -> Params:
+    fields = {f.name: f.type for f in dataclasses.fields(Params)}
+    _check_keys(tree, fields, set(fields), "")
+    values = {}
+    for name, kind in fields.items():
+        if name == "methods":
+            values[name] = {key: _parse_method(entry, f"methods.{key}") for key, entry in _entries(tree, name)}
+        elif name == "controls":
+            values[name] = {key: _parse(entry, Control, f"controls.{key}") for key, entry in _entries(tree, name)}
+        else:
+            values[name] = _parse(tree[name], kind, name)
+    for key, method in values["methods"].items():
+        if method.surrogate not in values["methods"] or method.surrogate == key:
+            others = ", ".join(name for name in values["methods"] if name != key)
+            raise ParamsError(f"methods.{key}.surrogate: expected another method ({others}), got {method.surrogate!r}")
+    for key, control in values["controls"].items():
+        if control.of not in values["methods"]:
+            raise ParamsError(f"controls.{key}.of: {control.of!r} is not under methods ({', '.join(values['methods'])})")
+        if key in values["methods"]:
+            raise ParamsError(f"controls.{key}: a method has that name too; rename one of them")
+    return Params(**values)
+
+
+def _entries(tree: dict, name: str):
+    if not isinstance(tree[name], dict):
+        raise ParamsError(f"{name}: expected a group of named entries, got {tree[name]!r}")
+    return tree[name].items()
+
+
+def _parse_method(tree, key: str) -> Method:
+    if not isinstance(tree, dict) or "method" not in tree:
+        raise ParamsError(f"{key}: expected a group with the key 'method' ({', '.join(METHODS)})")
+    if tree["method"] not in METHODS:
+        raise ParamsError(f"{key}.method: unknown {tree['method']!r}; there are {', '.join(METHODS)}")
+    if "surrogate" not in tree:
+        raise ParamsError(f"missing key {key}.surrogate: the method whose adversarial images are tried on this one")
+    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate")}
+    return Method(tree["method"], tree["surrogate"], _parse(config, METHODS[tree["method"]], key))
+
+
+def _parse(value, kind, key: str):
+    """``value`` as ``kind``: a scalar type, list[...], dict, or a dataclass."""
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        has_default = {
+            name for name, f in fields.items()
+            if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        }  # fmt: skip
+        _check_keys(value, fields, set(fields) - has_default, f"{key}.")
+        hints = typing.get_type_hints(kind)
+        parsed = {name: _parse(item, hints[name], f"{key}.{name}") for name, item in value.items()}
+        try:
+            return kind(**parsed)
+        except ValueError as error:  # the dataclass's own check begins with the field's name
+            raise ParamsError(f"{key}.{error}") from None
+    if origin in (list, tuple):
+        if not isinstance(value, list):
+            raise ParamsError(f"{key}: expected a list, got {value!r}")
+        inner = typing.get_args(kind)[0]
+        return [_parse(item, inner, f"{key}[{i}]") for i, item in enumerate(value)]
+    if isinstance(kind, types.UnionType):
+        raise TypeError(f"{key}: the loader knows no unions")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        hint = " (write 1.0e-3, not 1e-3: YAML reads that as text)" if kind is float and isinstance(value, str) else ""
+        raise ParamsError(f"{key}: expected {kind.__name__}, got {value!r}{hint}")
+    if kind is float and value != value:
+        raise ParamsError(f"{key}: expected a number, got NaN")
+    return value
+
+
+def _check_keys(tree, known, required, prefix: str) -> None:
+    if not isinstance(tree, dict):
+        raise ParamsError(f"{prefix.rstrip('.') or 'the file'}: expected a group of keys, got {tree!r}")
+    for name in tree:
+        if name not in known:
+            raise ParamsError(f"unknown key {prefix}{name}; there are {', '.join(known)}")
+    for name in required:
+        if name not in tree:
+            raise ParamsError(f"missing key {prefix}{name}")

@@ -1,0 +1,216 @@
+"""One training loop for all methods: batches, optimiser steps, schedule, mixed precision, history, exact resume.
+
+Everything random in step s comes from a generator seeded with (seed, s), and the order of the images in epoch e from
+(seed, e). So a run's state is its weights, its optimiser and a step number, and a killed run that resumes ends with the
+same weights as an unbroken one. The rolling checkpoint lives outside the pipeline's outputs, in a folder named after a
+fingerprint of parameters, code and data: it can never be resumed by a run that differs from the one that wrote it.
+"""
+
+import csv
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lib.files import write_aside
+from lib.models.encoder import WEIGHTS, save_encoder
+from lib.progress import Progress
+
+HISTORY = "history.csv"
+CHECKPOINT_EVERY_S = 60.0
+CODE = ("training.py", "views.py", "losses", "methods", "models", "degrade")  # what a trained encoder depends on
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to try."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        batch_size: images a step; the rest of an epoch that does not fill a batch is left out.
+        epochs: passes over the pre-training images.
+        warmup_epochs: the learning rate rises linearly over these, then falls to 0 as a cosine.
+        precision: ``float32`` or ``bfloat16`` (autocast; weights and losses stay float32).
+    """
+
+    batch_size: int
+    epochs: int
+    warmup_epochs: float
+    precision: str
+
+    def __post_init__(self):
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size: a contrastive batch holds at least 2 images, got {self.batch_size}")
+        if self.epochs < 1:
+            raise ValueError(f"epochs: expected at least 1, got {self.epochs}")
+        if not 0 <= self.warmup_epochs <= self.epochs:
+            raise ValueError(f"warmup_epochs: expected 0..epochs ({self.epochs}), got {self.warmup_epochs}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision: expected 'float32' or 'bfloat16', got {self.precision!r}")
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """Factor of the learning rate in step ``step`` (from 0)."""
+        warmup, total = self.warmup_epochs * steps_per_epoch, self.epochs * steps_per_epoch
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def train(
+    method: nn.Module, table, schedule: Schedule, *, seed: int, data: str, out: Path, checkpoints: Path,
+    device: torch.device, label: str,
+) -> list[dict]:  # fmt: skip
+    """Train ``method`` on all images of ``table``; write ``encoder.safetensors`` and ``history.csv`` into ``out``.
+
+    Args:
+        method: see lib.methods; its fresh weights must come from ``seed`` too (see :func:`seeded`).
+        table: a FaceTable; all of its images are used, no other column is read. data: its checksum.
+        checkpoints: where rolling checkpoints live; this run's is deleted when it ends well.
+        label: how progress lines call the run.
+
+    Returns:
+        The history, one row an epoch: mean of every loss term, learning rate, seconds, and the collapse meter.
+
+    Raises:
+        ValueError: fewer images than a batch.
+        TrainingError: a loss that is not finite; names the term and the step.
+    """
+    steps_per_epoch = len(table) // schedule.batch_size
+    if not steps_per_epoch:
+        raise ValueError(f"batch_size: {schedule.batch_size} is more than the {len(table)} pre-training images; lower it")
+    method.to(device).train()
+    optimizer = method.optimizer()
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    folder = checkpoints / fingerprint(method, schedule, seed, data)
+    state = folder / "last.pt"
+    step, history, sums = 0, [], {}
+    if state.exists():
+        step, history, sums = _load(state, method, optimizer, device)
+        print(f"{label}: goes on at step {step} of {steps_per_epoch * schedule.epochs} ({state})", flush=True)
+    progress = Progress(steps_per_epoch * schedule.epochs, label, start=step)
+    saved = began = time.monotonic()
+    before = history[-1]["seconds"] if history else 0.0
+
+    while step < steps_per_epoch * schedule.epochs:
+        epoch, position = divmod(step, steps_per_epoch)
+        order = torch.randperm(len(table), generator=seeded(seed, "order", epoch, torch.device("cpu")))
+        index = order[position * schedule.batch_size : (position + 1) * schedule.batch_size]
+        images = table.images(index).to(device).float() / 255
+        generator = seeded(seed, "step", step, device)
+        rate = schedule.rate(step, steps_per_epoch)
+        for group, base in zip(optimizer.param_groups, base_rates):
+            group["lr"] = base * rate
+        means = {}
+        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+            batches = method.views(images, generator)
+        for views in batches:
+            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+                terms = method.loss(views)
+            embedding = terms.pop("embedding", None)
+            _check_finite(terms, step, label)
+            optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            optimizer.step()
+            for name, term in terms.items():
+                means[name] = means.get(name, 0.0) + term.item()
+            if embedding is not None:
+                means |= collapse_meter(embedding.detach())
+        method.after_step(step)
+        step += 1
+        for name, value in means.items():
+            sums[name] = sums.get(name, 0.0) + value
+        if step % steps_per_epoch == 0:
+            row = {name: value / steps_per_epoch for name, value in sums.items()}
+            method.after_epoch(row)
+            seconds = before + time.monotonic() - began
+            history.append({"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "lr": base_rates[0] * rate} | row)
+            sums = {}
+        progress.step(note=f"loss {means['loss']:.3f}")
+        if time.monotonic() - saved > CHECKPOINT_EVERY_S or step % steps_per_epoch == 0:
+            saved = time.monotonic()
+            _save(state, method, optimizer, step, history, sums)
+
+    _write_history(history, out / HISTORY)
+    save_encoder(method.encoder(), out / WEIGHTS)
+    for left in folder.iterdir():
+        left.unlink()
+    folder.rmdir()
+    return history
+
+
+def seeded(seed: int, purpose: str, number: int, device: torch.device) -> torch.Generator:
+    """A generator on ``device`` for one purpose and step of a run: the same for the same arguments, else independent."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@torch.no_grad()
+def collapse_meter(embedding: Tensor) -> dict[str, float]:
+    """Is the representation collapsing? Two numbers of normalised embeddings [B, D].
+
+    ``embedding_std``: mean standard deviation of a dimension times sqrt(D): 1 = spread like random unit vectors, 0 =
+    collapsed. ``effective_rank``: exp of the entropy of the covariance's normalised eigenvalues (Roy, Vetterli, 2007).
+    """
+    z = nn.functional.normalize(embedding.float(), dim=1)
+    spread = z.std(0, unbiased=False).mean().item() * z.shape[1] ** 0.5
+    values = torch.linalg.svdvals(z - z.mean(0)).square()
+    share = values / values.sum().clamp(min=1e-12)
+    rank = torch.exp(-(share * share.clamp(min=1e-12).log()).sum()).item()
+    return {"embedding_std": spread, "effective_rank": rank}
+
+
+def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> str:
+    """A short hash of everything that the trained weights depend on: parameters, code, data, seed, torch."""
+    parts = hashlib.sha256()
+    encoder = method.encoder().config
+    views = getattr(method, "view_config", None)
+    settings = [type(method).__name__, asdict(method.config), asdict(encoder), asdict(views) if views else None]
+    settings += [asdict(schedule), seed, torch.__version__, data]
+    parts.update(json.dumps(settings, sort_keys=True).encode())
+    root = Path(__file__).parent
+    for name in CODE:
+        for file in sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]:
+            parts.update(file.read_bytes())
+    return parts.hexdigest()[:16]
+
+
+def _check_finite(terms: dict[str, Tensor], step: int, label: str) -> None:
+    for name, term in terms.items():
+        if not torch.isfinite(term):
+            raise TrainingError(
+                f"{label}: the term {name!r} is {term.item()} in step {step}; lower the method's learning_rate, raise its"
+                " temperature or train in precision float32. Nothing was written; the last checkpoint is kept"
+            )
+
+
+def _save(state: Path, method: nn.Module, optimizer, step: int, history: list[dict], sums: dict) -> None:
+    with write_aside(state) as aside:
+        content = {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(content | {"step": step, "history": history, "sums": sums}, aside)
+
+
+def _load(state: Path, method: nn.Module, optimizer, device: torch.device) -> tuple[int, list[dict], dict]:
+    try:
+        content = torch.load(state, map_location=device, weights_only=True)
+    except Exception as error:  # a broken zip, a cut pickle: torch raises many kinds
+        raise TrainingError(f"{state}: the checkpoint cannot be read ({error}); delete it to start anew") from error
+    method.load_state_dict(content["method"])
+    optimizer.load_state_dict(content["optimizer"])
+    return content["step"], content["history"], content["sums"]
+
+
+def _write_history(history: list[dict], path: Path) -> None:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    with write_aside(path) as aside, open(aside, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator=os.linesep)
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in history)

@@ -1,0 +1,123 @@
+"""Random views of a batch, made in one go on its device: crop, mirror, colour, grey, blur. No loop over images.
+
+References:
+    [1] Chen et al., SimCLR, ICML 2020, appendix A: the augmentations and their ranges.
+    [2] PCL, CVPR 2023: quadrant crops ("distance crop") and gradient-magnitude images, as DAR-SFRL's face contrast uses them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+
+
+@dataclass(frozen=True)
+class Views:
+    """How strongly views differ.
+
+    Attributes:
+        crop: smallest share of the image's area that a crop keeps, (0, 1].
+        rotation: largest rotation, degrees.
+        colour: strength of brightness, contrast and saturation jitter, factors in [1 - c, 1 + c].
+        grey: probability of a grey image.
+        blur: probability of a Gaussian blur, sigma 0.1 to 1 px.
+    """
+
+    crop: float = 0.5
+    rotation: float = 10.0
+    colour: float = 0.4
+    grey: float = 0.2
+    blur: float = 0.0
+
+    def __post_init__(self):
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop: expected a share in (0, 1], got {self.crop}")
+        for name, most in (("rotation", 180), ("colour", 1), ("grey", 1), ("blur", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: expected a value in [0, {most}], got {getattr(self, name)}")
+
+
+def random_view(images: Tensor, views: Views, generator: Generator) -> Tensor:
+    """One augmented view of every image; [B, 3, H, W] in [0, 1] -> the same shape and range."""
+    x = random_crop(images, views.crop, views.rotation, generator)
+    x = colour_jitter(x, views.colour, views.grey, generator)
+    return random_blur(x, views.blur, generator) if views.blur else x
+
+
+def uniform(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:
+    """One number an image, [B, 1, 1, 1], uniform in [low, high]."""
+    return torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) * (high - low) + low
+
+
+def random_crop(images: Tensor, least_area: float, rotation: float, generator: Generator) -> Tensor:
+    """Crop (area share in [least_area, 1], aspect ratio 3/4 to 4/3), rotate, mirror half of the images: one resampling."""
+    area, log_aspect, angle, dx, dy, mirror = (
+        uniform(images, low, high, generator).flatten()
+        for low, high in ((least_area, 1), (-0.2877, 0.2877), (-rotation, rotation), (-1, 1), (-1, 1), (-1, 1))
+    )
+    aspect = log_aspect.exp().sqrt()
+    width, height = (area.sqrt() * aspect).clamp(max=1), (area.sqrt() / aspect).clamp(max=1)
+    angle = angle.deg2rad()
+    sign = torch.where(mirror < 0, -1.0, 1.0)
+    # output coordinates -> input coordinates; the crop's centre keeps the crop inside the image
+    theta = torch.stack(
+        [
+            torch.stack([sign * width * angle.cos(), -height * angle.sin(), dx * (1 - width)], 1),
+            torch.stack([sign * width * angle.sin(), height * angle.cos(), dy * (1 - height)], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, images.shape, align_corners=False).to(images.dtype)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def colour_jitter(images: Tensor, strength: float, grey: float, generator: Generator) -> Tensor:
+    """Brightness, contrast, saturation by factors in [1 - strength, 1 + strength], then grey with probability ``grey``."""
+    luma = torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    x = images * uniform(images, 1 - strength, 1 + strength, generator)
+    mean = (x * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    x = mean + (x - mean) * uniform(images, 1 - strength, 1 + strength, generator)
+    saturation = uniform(images, 1 - strength, 1 + strength, generator)
+    saturation = torch.where(uniform(images, 0, 1, generator) < grey, torch.zeros_like(saturation), saturation)
+    flat = (x * luma).sum(1, keepdim=True)
+    return (flat + (x - flat) * saturation).clamp(0, 1)
+
+
+def random_blur(images: Tensor, probability: float, generator: Generator, largest: float = 1.0) -> Tensor:
+    """Gaussian blur of a random sigma in [0.1, largest] px on a share of the images; 7 x 7 kernel, per-image weights."""
+    batch, channels = images.shape[:2]
+    sigma = uniform(images, 0.1, largest, generator).flatten()
+    x = torch.arange(-3, 4, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    chosen = uniform(images, 0, 1, generator) < probability
+    flat = F.pad(images, (3, 3, 3, 3), mode="reflect").reshape(1, batch * channels, images.shape[2] + 6, images.shape[3] + 6)
+    kernel = kernel.repeat_interleave(channels, 0)
+    flat = F.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
+    flat = F.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)
+    return torch.where(chosen, flat.reshape(images.shape), images)
+
+
+def gradient_magnitude(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Replace a share of the images by their luma's Sobel gradient magnitude, clamped to [0, 1] [2]."""
+    luma = (images * torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=images.device, dtype=images.dtype)
+    edges = F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="reflect"), torch.stack([sobel, sobel.T])[:, None])
+    edges = edges.norm(dim=1, keepdim=True).clamp(max=1).expand_as(images)
+    return torch.where(uniform(images, 0, 1, generator) < probability, edges, images)
+
+
+def quadrant_crops(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Two crops of 0.4 H x 0.4 W, centred in two different quadrants drawn for every image, resized back [2]."""
+    order = torch.rand(len(images), 4, generator=generator, device=images.device).argsort(1)
+    crops = []
+    for quadrant in (order[:, 0], order[:, 1]):
+        centre = torch.stack([quadrant % 2, quadrant // 2], 1) - 0.5  # -0.5 or 0.5: a quadrant's centre, in [-1, 1]
+        scale = 0.4 * torch.eye(2, device=images.device).expand(len(images), 2, 2)
+        theta = torch.cat([scale, centre[:, :, None]], 2).to(images.dtype)
+        grid = F.affine_grid(theta, images.shape, align_corners=False)
+        crops.append(F.grid_sample(images, grid, padding_mode="reflection", align_corners=False))
+    return crops[0], crops[1]

@@ -1,0 +1,35 @@
+"""Where a notebook reads and writes, whoever runs it.
+
+The pipeline runs notebooks in the checkout's top folder, JupyterLab in notebooks/. And an interactive run must not touch
+the pipeline's outputs: it reads them, and writes its own under work/interactive/.
+"""
+
+import os
+from pathlib import Path
+
+from lib.params import find_root
+
+PREPARED = Path("work/prepared")
+PRETRAINED = Path("work/pretrain")
+PROBED = Path("work/probe")
+CHECKPOINTS = Path(".cache/pretrain")
+
+
+def enter() -> Path:
+    """Make the checkout's top folder the working directory and return it."""
+    root = find_root()
+    os.chdir(root)
+    return root
+
+
+def output(path: Path) -> Path:
+    """Where to write what belongs at ``path``: there inside the pipeline, else below work/interactive/."""
+    if "DVC_STAGE" in os.environ:
+        return path
+    return Path("work/interactive") / path
+
+
+def newest(path: Path) -> Path:
+    """Where to read what belongs at ``path``: the interactive copy where somebody made one by hand, else the pipeline's."""
+    mine = output(path)
+    return mine if mine.exists() else path
