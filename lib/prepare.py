@@ -22,7 +22,7 @@ from lib.progress import Progress
 DEMO = ("rendered", "orl")
 SHARES = (0.8, 0.1, 0.1)  # of the people, in the order of SPLITS
 FOLDS = 3
-_BATCH_VALUES = 2_000_000  # source values (pixel x channel) in one batch: 8 MB as floats
+_BATCH_VALUES = 500_000  # source values (pixel x channel) in one batch: 2 MB as floats
 
 
 def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int, shard_rows: int = 4096) -> dict:

@@ -4,8 +4,6 @@ Similarity Procrustes analysis in closed form (Umeyama, PAMI 1991, equations 34-
 singular value decomposition), then an antialiased warp. Coordinates are pixels (x, y), whole numbers = pixel centres.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -78,26 +76,32 @@ def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool
     """
     if images.ndim != 4 or transform.shape != (len(images), 2, 3):
         raise ValueError(f"images, transform: expected [B,C,H,W] and [B,2,3], got {list(images.shape)} and {list(transform.shape)}")
-    kind = images.dtype
-    turn, shift = transform[:, :, :2].double(), transform[:, :, 2].double()
-    reach = torch.linalg.inv(turn).norm(dim=1)  # [B,2] source pixels that one canvas pixel covers, along either axis
-    shrink = 1 if nearest else int(reach.min().item() // 2)
-    if shrink > 1:  # a large photograph: halve the work of the samples below, many times over
-        images = F.avg_pool2d(images.float(), shrink, ceil_mode=True, count_include_pad=False)
+    # How far one canvas pixel reaches in the source decides the block means and the number of samples, for each face by
+    # itself: what is drawn does not depend on the rest of the batch, nor the memory on its smallest scale.
+    reach = torch.linalg.inv(transform[:, :, :2].double()).norm(dim=1).amax(1)
+    shrink = torch.ones_like(reach) if nearest else 2 ** (reach / 2).log2().floor().clamp(min=0)
+    samples = torch.ones_like(reach) if nearest else (reach / shrink - 1e-6).ceil().clamp(min=1)
+    drawn = images.new_empty(*images.shape[:2], *size)
+    for block, count in torch.stack([shrink, samples], 1).unique(dim=0).long().tolist():
+        here = (shrink == block) & (samples == count)
+        part = _draw(images[here].float(), transform[here].double(), size, block, count, nearest)
+        drawn[here] = part.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else part.to(images.dtype)
+    return drawn
+
+
+def _draw(images: Tensor, transform: Tensor, size: tuple[int, int], shrink: int, samples: int, nearest: bool) -> Tensor:
+    """``warp`` with block means of ``shrink`` x ``shrink`` pixels, then samples x samples samples a canvas pixel."""
+    turn, shift = transform[:, :, :2], transform[:, :, 2]
+    if shrink > 1:
+        images = F.avg_pool2d(images, shrink, ceil_mode=True, count_include_pad=False)
         shift = shift + turn.sum(2) * (shrink - 1) / 2  # the centre of the first block
-        turn, reach = turn * shrink, reach / shrink
-    back = torch.linalg.inv(turn)
-    reach = reach.max().item()
-    samples = 1 if nearest else max(1, math.ceil(reach - 1e-6))
+        turn = turn * shrink
     height, width = size
     x = (torch.arange(width * samples, device=images.device, dtype=torch.float64) + 0.5) / samples - 0.5
     y = (torch.arange(height * samples, device=images.device, dtype=torch.float64) + 0.5) / samples - 0.5
     canvas = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2)
-    source = (canvas - shift[:, None]) @ back.mT
+    source = (canvas - shift[:, None]) @ torch.linalg.inv(turn).mT
     extent = source.new_tensor([images.shape[3], images.shape[2]])
     grid = ((2 * source + 1) / extent - 1).reshape(len(images), height * samples, width * samples, 2).float()
-    drawn = F.grid_sample(images.float(), grid, mode="nearest" if nearest else "bilinear", padding_mode="border",
-                          align_corners=False)
-    if samples > 1:
-        drawn = F.avg_pool2d(drawn, samples)
-    return drawn.round().clamp(0, 255).to(torch.uint8) if kind == torch.uint8 else drawn.to(kind)
+    drawn = F.grid_sample(images, grid, mode="nearest" if nearest else "bilinear", padding_mode="border", align_corners=False)
+    return F.avg_pool2d(drawn, samples) if samples > 1 else drawn

@@ -27,6 +27,8 @@ from lib.progress import Progress
 
 REMEDY = "copy the set again, or make it again: `dvc repro` for the demo and the prepared sets"
 
+_MERGE = 32  # so many small tables become one: left alone in their thousands they would fragment the heap by gigabytes
+
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:
     """The .npy header of a uint8 array. numpy leaves room for the first axis to grow, so the length does not change."""
@@ -113,6 +115,8 @@ class PackedWriter:
             if masks is not None:
                 self._masks.append(masks[taken:until])
             self._tables.append(table.slice(taken, until - taken))
+            if len(self._tables) == _MERGE:
+                self._tables = [pa.concat_tables(self._tables).combine_chunks()]
             taken = until
             if self._images.rows == self.shard_rows:
                 self._close_shard()

@@ -77,6 +77,16 @@ def test_shrinking_a_fine_pattern_gives_grey_not_stripes():
     assert (inside - 0.5).abs().max() < 0.03
 
 
+def test_faces_of_every_size_in_one_batch_are_drawn_as_alone():
+    images = random(6, 3, 200, 180)
+    scale = torch.tensor([2.0, 0.9, 0.4, 0.2, 0.05, 0.001])
+    transform = torch.zeros(6, 2, 3)
+    transform[:, 0, 0] = transform[:, 1, 1] = scale
+    together = warp(images, transform, (16, 16))
+    for i in range(6):
+        torch.testing.assert_close(warp(images[i:i + 1], transform[i:i + 1], (16, 16))[0], together[i], rtol=0, atol=1e-5)
+
+
 def test_nearest_keeps_the_labels():
     masks = torch.tensor([0, 7], dtype=torch.uint8).repeat(50)[None, None, None].expand(1, 1, 100, 100).contiguous()
     drawn = warp(masks, torch.tensor([[[0.33, 0.1, 0.0], [-0.1, 0.33, 5.0]]]), (30, 30), nearest=True)
