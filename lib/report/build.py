@@ -104,7 +104,7 @@ def draw_all(scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, s
     if corrupted:
         figures.append(Drawn("drop_by_severity", "Drop against severity", f"Points lost against clean faces, mean over all corruption types. Lower is better. Bands: {bars} (controls without). "
                              + facts("corruption", corrupted), severity.drop_by_severity(scores)))
-    for task, dataset in corrupted:
+    for task, dataset in [block for block in corrupted if block in first]:
         figures.append(Drawn(f"drop_by_corruption_{task}_{dataset}", f"Each corruption: {names.task_label(task, dataset)}",
                              f"Points lost under each corruption type; 'seen' types are in DAR-SFRL's training mixture. Bands: {bars}. "
                              + facts("corruption", [(task, dataset)]), severity.drop_by_corruption(scores, task, dataset, seen)))

@@ -1,7 +1,7 @@
 """The rows of the family 'check' (are gradients masked?) as the figure and the claims need them.
 
 Rows with the metric 'loss' are PGD's loss by its steps (severity); rows with the task's main metric are the score under an
-attack that does not use the model's own gradient (its name is the condition).
+attack that does not use the model's own gradient (its name is the condition), or, 'white_box', that does.
 """
 
 from lib.report import names
@@ -23,7 +23,7 @@ def loss_by_steps(scores: Scores, method: str, task: str, dataset: str) -> dict[
 def other_attacks(scores: Scores, method: str, task: str, dataset: str) -> dict[str, tuple]:
     """{name: (score, low, high)} under attacks without the model's own gradient."""
     rows = _rows(scores, task, dataset, method)
-    rows = rows[(rows["metric"] == names.MAIN_METRIC[task]) & (rows["condition"] != "white_box")]
+    rows = rows[(rows["metric"] == names.MAIN_METRIC[task]) & ~rows["condition"].isin(["white_box", "pgd"])]
     return {r.condition: (r.value, r.ci_low, r.ci_high) for r in rows.itertuples()}
 
 

@@ -72,6 +72,8 @@ def condition_label(name: str) -> str:
     for names in (ATTACKS, CORRUPTIONS, SUMMARIES):
         if name in names:
             return names[name]
+    if name.startswith("transfer_"):
+        return f"transfer from {look(name.removeprefix('transfer_')).short}"
     return name.replace("_", " ")
 
 

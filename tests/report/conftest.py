@@ -75,8 +75,8 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                 if method in ("simclr", "dar_sfrl"):
                     for steps in (1, 2, 5, 10, 20, 50):
                         add("check", "pgd", steps, 1.5 + (3 - 2 * kept) * np.log1p(steps), False, "loss")
-                    add("check", "transfer", 0, clean * (kept + 0.15), False)
-                    add("check", "gradient_free", 0, clean * (kept + 0.1), False)
+                    for name, easier in (("white_box", 0), ("gradient_free", 0.1), ("noise", 0.2), ("transfer_raw_pixels", 0.15)):
+                        add("check", name, 0, clean * (kept + easier), False)
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,23 @@
+from lib.report import names
+
+
+def test_order_is_baselines_methods_controls():
+    assert names.ordered(["blur", "my_method", "dar_sfrl", "simclr"]) == ["simclr", "dar_sfrl", "my_method", "blur"]
+
+
+def test_unknown_encoder_keeps_its_name():
+    assert names.look("my_method").label == "my_method"
+    assert names.look("my_method").group == "method"
+
+
+def test_looks_can_be_told_apart():
+    looks = names.ENCODERS.values()
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
+
+
+def test_labels():
+    assert names.condition_label("mifgsm") == "MIFGSM"
+    assert names.condition_label("gaussian_noise") == "gaussian noise"
+    assert names.condition_label("transfer_simclr") == "transfer from SimCLR"
+    assert names.task_label("verification", "orl") == "Verification, ORL"
+    assert names.dataset_label("my_faces") == "my_faces faces"

@@ -1,0 +1,89 @@
+import re
+
+import numpy as np
+import pytest
+
+from lib.report.tables import all_tables
+
+
+def slow_value(results, method, dataset, task, family, condition, metric):
+    """The number of one cell, found by walking through the rows."""
+    found = [row.value for row in results.itertuples()
+             if (row.method, row.dataset, row.task, row.family, row.condition, row.metric) == (method, dataset, task, family, condition, metric)
+             and (np.isnan(row.severity) or row.severity == 0)]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def tables(results, run):
+    return {table.name: table for table in all_tables(results, run["seen_corruptions"])}
+
+
+def test_there_is_a_table_for_every_task_and_family(tables):
+    blocks = ("expression_rendered", "verification_orl", "verification_rendered", "action_units_rendered")
+    assert set(tables) == {"overview", *(f"{family}_{block}" for family in ("attacks", "corruptions") for block in blocks)}
+
+
+@pytest.mark.parametrize("task, dataset, metric", [("expression", "rendered", "accuracy"), ("verification", "orl", "accuracy"), ("action_units", "rendered", "f1")])
+def test_numbers_are_those_of_the_results(tables, results, task, dataset, metric):
+    few = results[(results["task"] == task) & (results["dataset"] == dataset) & results["method"].isin(["dar_sfrl", "raw_pixels"])]
+    attacks, corruptions = tables[f"attacks_{task}_{dataset}"], tables[f"corruptions_{task}_{dataset}"]
+    for method in ("dar_sfrl", "raw_pixels"):
+        for condition in ("pgd", "sinifgsm", "mean", "worst"):
+            cell = attacks.cells[method, condition]
+            assert cell.score[0] == pytest.approx(slow_value(few, method, dataset, task, "attack", condition, metric), abs=1e-4)
+            assert cell.drop[0] == pytest.approx(slow_value(few, method, dataset, task, "attack", condition, "drop"), abs=1e-4)
+        for condition in ("fog", "mean_seen", "mean_unseen", "mean", "worst"):
+            cell = corruptions.cells[condition, method]
+            assert cell.score[0] == pytest.approx(slow_value(few, method, dataset, task, "corruption", condition, metric), abs=1e-4)
+            assert cell.drop[0] == pytest.approx(slow_value(few, method, dataset, task, "corruption", condition, "drop"), abs=1e-4)
+
+
+def test_captions_name_data_size_and_seeds(tables):
+    assert "rendered faces" in tables["attacks_expression_rendered"].caption
+    assert "ORL faces" in tables["attacks_verification_orl"].caption
+    for table in tables.values():
+        assert re.search(r"n = [\d,]+ (images|pairs) of \d+ subjects, 1 seed", table.caption)
+        assert "95% interval" in table.caption
+        assert any("clean score minus score" in note for note in table.notes)
+    assert any("not the paper's data" in note for note in tables["attacks_expression_rendered"].notes)
+
+
+def test_several_seeds_are_said(make):
+    results = make["results"](seeds=(0, 1), blocks=(("verification", "orl"),))
+    table = next(t for t in all_tables(results) if t.name == "attacks_verification_orl")
+    assert "2 seeds" in table.caption and "Student" in table.caption
+
+
+def test_twins_note_only_where_the_twins_are(tables, results):
+    assert any("EOTPGD is PGD" in note for note in tables["attacks_expression_rendered"].notes)
+    without = results[~results["condition"].isin(["upgd", "eotpgd"])]
+    table = next(t for t in all_tables(without) if t.name == "attacks_expression_rendered")
+    assert not any("EOTPGD" in note for note in table.notes)
+
+
+def test_best_is_bold_and_better_controls_are_flagged(make):
+    encoders = {"simclr": (0, 5.0, 0.1), "dar_sfrl": (-6, 2.0, 0.7), "untrained": (-40, 0.5, 0.9), "raw_pixels": (20, 9.0, 0.05)}
+    results = make["results"](blocks=(("expression", "rendered"),), encoders=encoders)
+    cells = next(t for t in all_tables(results) if t.name == "attacks_expression_rendered").cells
+    assert cells["simclr", "clean"].score_mark == "bold"
+    assert cells["dar_sfrl", "clean"].score_mark == ""
+    assert cells["raw_pixels", "clean"].score_mark == "‡"
+    assert cells["dar_sfrl", "mean"].drop_mark == "bold"
+    assert cells["untrained", "mean"].drop_mark == "‡"
+
+
+def test_seen_and_unseen_types_are_apart(tables, run):
+    groups = {key: group for group, key, _, _ in tables["corruptions_expression_rendered"].rows}
+    for name in run["seen_corruptions"]:
+        assert groups[name] == "types seen in training"
+    assert groups["fog"] == "types not seen in training"
+    assert groups["mean"] == "over the corruptions"
+
+
+def test_an_encoder_that_was_not_run_is_left_out(make):
+    results = make["results"](blocks=(("expression", "rendered"),), encoders={"simclr": (0, 5.0, 0.1)})
+    for table in all_tables(results):
+        keys = {row[1] for row in table.rows} | {column[1] for column in table.columns}
+        assert "dar_sfrl" not in keys
