@@ -1,0 +1,99 @@
+"""Encoders: preprocessing inside, files that round-trip and that plain timm reads, errors that name the key."""
+
+import json
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+import lib
+from lib.models.controls import CONTROLS
+from lib.models.encoder import Encoder, EncoderConfig, gaussian_blur, load_encoder, save_encoder
+
+TINY = {"channels": [8, 8, 16, 16], "stem_width": 8}
+PLAIN = EncoderConfig(32, "resnet10t", TINY)
+RESTORING = EncoderConfig(32, "resnet10t", TINY, {"stages": 2, "channels": 4, "hidden": 4})
+
+
+@pytest.fixture
+def images():
+    return torch.rand(2, 3, 48, 40, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("config", [PLAIN, RESTORING, EncoderConfig(16, "pixels"), EncoderConfig(16, "pixels", {}, {"stages": 1})])
+def test_file_round_trip(config, images, tmp_path):
+    encoder = Encoder(config).eval()
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    for path in (tmp_path, tmp_path / "encoder.safetensors"):
+        loaded = lib.load_encoder(path)
+        assert torch.equal(loaded(images), encoder(images))
+        assert loaded.config == config and loaded.dim == encoder(images).shape[1] and not loaded.training
+
+
+def test_plain_timm_loads_a_plain_backbone(images, tmp_path):
+    encoder = Encoder(PLAIN).eval()
+    save_encoder(encoder, tmp_path / "e.safetensors")
+    backbone = timm.create_model("resnet10t", num_classes=0, checkpoint_path=str(tmp_path / "e.safetensors"), **TINY).eval()
+    assert torch.allclose(encoder.represent(encoder.prepare(images)), backbone((encoder.prepare(images) - 0.45) / 0.25), atol=1e-5)
+
+
+def test_gradient_reaches_the_pixels(images):
+    images.requires_grad_()
+    Encoder(RESTORING).eval()(images).sum().backward()
+    assert images.grad.abs().sum() > 0
+
+
+def test_features_do_not_depend_on_the_rest_of_the_batch(images):
+    encoder = Encoder(RESTORING).eval()
+    assert torch.allclose(encoder(images)[:1], encoder(images[:1]), atol=1e-5)
+
+
+def test_gaussian_blur_is_a_slow_convolution():
+    image, sigma = torch.rand(1, 3, 12, 10), 1.0
+    out = gaussian_blur(image, sigma)
+    weights = torch.tensor([[torch.exp(torch.tensor(-(i * i + j * j) / 2 / sigma**2)) for j in range(-3, 4)] for i in range(-3, 4)])
+    expected = (image[0, 1, 3:10, 2:9] * weights / weights.sum()).sum()
+    assert torch.allclose(out[0, 1, 6, 5], expected, atol=1e-6)
+
+
+def test_controls(images):
+    encoder = Encoder(RESTORING).eval()
+    prepared = encoder.prepare(images)
+    assert torch.equal(CONTROLS["raw_pixels"](encoder)(images), prepared.flatten(1))
+    assert torch.allclose(CONTROLS["identity_restorer"](encoder)(images), encoder.represent(prepared), atol=1e-6)
+    untrained = CONTROLS["untrained"](encoder)
+    assert not torch.allclose(untrained(images), encoder(images))
+    assert torch.equal(untrained(images), CONTROLS["untrained"](encoder)(images))
+    blurred = CONTROLS["blur"](encoder)
+    assert torch.allclose(blurred(images), encoder(gaussian_blur(prepared, 1.0)), atol=1e-5)
+    with pytest.raises(ValueError, match="no restorer to take out"):
+        CONTROLS["identity_restorer"](Encoder(PLAIN))
+
+
+def test_errors(images, tmp_path):
+    with pytest.raises(FileNotFoundError, match="dvc repro pretrain"):
+        load_encoder(tmp_path / "none")
+    path = tmp_path / "e.safetensors"
+    path.write_bytes(b"no tensors here")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        load_encoder(path)
+    encoder = Encoder(RESTORING)
+    save_encoder(encoder, path)
+    weights = safetensors.torch.load_file(path)
+    metadata = {"config": json.dumps(RESTORING.__dict__)}
+    safetensors.torch.save_file({k: v for k, v in weights.items() if k != "restorer.stages.0.alpha"}, path, metadata)
+    with pytest.raises(ValueError, match="missing key 'stages.0.alpha'"):
+        load_encoder(path)
+    safetensors.torch.save_file(weights | {"extra": torch.zeros(1)}, path, metadata)
+    with pytest.raises(ValueError, match="unexpected key 'extra'"):
+        load_encoder(path)
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(ValueError, match="no 'config' in its metadata"):
+        load_encoder(path)
+    with pytest.raises(ValueError, match="images: expected float RGB"):
+        encoder((images * 255).byte())
+    with pytest.raises(ValueError, match="at least one image"):
+        encoder(images[:0])
+    with pytest.raises(ValueError, match="no restorer"):
+        Encoder(PLAIN).restore(images)
