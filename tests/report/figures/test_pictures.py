@@ -1,0 +1,61 @@
+"""Galleries, restoration and the sheet they are laid out on."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from lib.report.figures import gallery, montage, restoration
+
+
+def texts(figure) -> set[str]:
+    return {text.get_text() for axes in figure.axes for text in axes.texts}
+
+
+def test_sheet_puts_each_picture_at_its_place():
+    grid = np.zeros((2, 2, 3, 4, 4), np.float32)
+    grid[0, 1, 0] = 1  # red
+    grid[1, 0, 2] = 1  # blue
+    axes = Figure().subplots()
+    y, x = montage.draw_sheet(axes, grid, gap=2, row_gaps=[0, 3])
+    sheet = np.asarray(axes.images[0].get_array())
+    assert list(y) == [2, 11] and list(x) == [2, 8] and sheet.shape == (13, 10, 3)
+    assert sheet[2, 8].tolist() == [255, 0, 0] and sheet[11, 2].tolist() == [0, 0, 255]
+    assert sheet[5, 5].tolist() == [255, 255, 255]
+
+
+def test_pictures_from_uint8_and_float_agree():
+    whole = np.arange(48, dtype=np.uint8).reshape(1, 3, 4, 4)
+    assert np.array_equal(montage.as_pictures(whole, "x", 4), montage.as_pictures(whole / 255, "x", 4))
+    with pytest.raises(ValueError, match="x: expected pictures with 4 dimensions"):
+        montage.as_pictures(whole[0], "x", 4)
+
+
+def test_corruption_gallery_names_all_types(panels, run):
+    data = panels["corruptions"]
+    shown = texts(gallery.corruption_gallery(data["names"], data["images"], run["seen_corruptions"]))
+    assert {"gaussian noise", "JPEG compression", "elastic", "types seen in training", "types not seen in training"} <= shown
+    with pytest.raises(ValueError, match="clean and five severities"):
+        gallery.corruption_gallery(data["names"], data["images"][:, :4])
+
+
+def test_attack_gallery_magnifies_the_perturbation(panels):
+    data = panels["attacks"]
+    clean = np.full((1, 3, 8, 8), 0.5, np.float32)
+    attacked = np.stack([clean, clean + data["eps"]])
+    figure = gallery.attack_gallery(("pgd", "bim"), clean, attacked, data["eps"])
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
+    assert sheet[-1, -1].tolist() == [255, 255, 255]  # + eps is white
+    assert sheet[-1, 14].tolist() == [128, 128, 128]  # nothing changed is mid-grey
+    assert "perturbation\n×16" in texts(figure)
+    with pytest.raises(ValueError, match="images: expected"):
+        gallery.attack_gallery(("pgd",), clean, attacked, data["eps"])
+
+
+def test_restoration_shows_all_stages_and_errors(panels):
+    data = panels["restoration"]
+    figure = restoration.restoration(data["labels"], data["degraded"], data["restored"], data["clean"])
+    shown = texts(figure)
+    assert {"input y", "$x_1$", "$x_3$", "$n_3$ ×4", "clean target", *data["labels"]} <= shown
+    assert f"{255 * np.abs(data['degraded'][0] - data['clean'][0]).mean():.1f}" in shown
+    with pytest.raises(ValueError, match="restored: expected"):
+        restoration.restoration(data["labels"][:2], data["degraded"], data["restored"], data["clean"])

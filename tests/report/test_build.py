@@ -1,0 +1,98 @@
+import json
+import re
+
+import pytest
+
+from lib.report.build import build_report
+from lib.report.claims import read_claims
+from lib.report.html import duration, flatten
+from lib.report.table_formats import csv_text, markdown
+from lib.report.tables import all_tables
+from lib.results import read_results, write_results
+
+
+@pytest.fixture(scope="module")
+def small(make):
+    """A run of three encoders on two tasks: enough for every table and figure, and quick to draw."""
+    encoders = {"simclr": (0, 7.0, 0.05), "dar_sfrl": (1, 2.4, 0.78), "untrained": (-28, 5.0, 0.2)}
+    results = make["results"](blocks=(("expression", "rendered"), ("action_units", "rendered")), encoders=encoders)
+    types = ("gaussian_noise", "motion_blur", "fog")
+    results = results[(results["family"] != "corruption") | results["condition"].isin([*types, "mean", "mean_seen", "mean_unseen", "worst"])]
+    histories = {name: make["history"](steps=30) for name in ("simclr", "dar_sfrl")}
+    panels = make["panels"](encoders=("simclr", "dar_sfrl"))
+    panels["corruptions"] = {"names": types, "images": panels["corruptions"]["images"][:3]}
+    panels["embeddings"]["features"] = {k: v[:35] for k, v in panels["embeddings"]["features"].items()}
+    panels["embeddings"] |= {k: panels["embeddings"][k][:35] for k in ("expression", "identity")}
+    return results, histories, panels, make["run"]()
+
+
+@pytest.fixture(scope="module")
+def built(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reports")
+    (out / "tables").mkdir()
+    (out / "tables" / "stale.md").write_text("of an earlier run")
+    write_results(small[0], out / "results.csv")
+    build_report(*small, out)
+    return out
+
+
+def test_everything_is_written(built):
+    figures = {path.stem for path in (built / "figures").iterdir()}
+    assert figures == {"headline", "corruption_gallery", "attack_gallery", "restoration", "drop_by_severity", "drop_by_corruption_expression_rendered",
+                       "drop_per_attack", "eps_sweep", "masking_checks", "action_units_rendered", "embedding_map", "training_curves"}
+    for name in figures:
+        assert (built / "figures" / f"{name}.svg").exists() and (built / "figures" / f"{name}.png").exists()
+    assert {path.suffix for path in (built / "tables").iterdir()} == {".md", ".tex", ".csv"}
+    assert not (built / "tables" / "stale.md").exists()
+    assert not [path for path in built.rglob("*") if path.name.endswith(".part")]
+    assert json.loads((built / "run.json").read_text())["versions"]["torch"] == "2.14"
+
+
+def test_tables_from_the_written_results_are_the_same(built, small):
+    for table in all_tables(read_results(built / "results.csv"), small[3]["seen_corruptions"]):
+        assert (built / "tables" / f"{table.name}.md").read_text() == markdown(table)
+        assert (built / "tables" / f"{table.name}.csv").read_text() == csv_text(table)
+
+
+def test_page_loads_nothing_from_outside(built):
+    page = (built / "report.html").read_text()
+    for url in re.findall(r"(?:src|srcset|poster|data|xlink:href)\s*=\s*[\"']([^\"']+)", page):
+        assert url.startswith("data:"), url[:80]
+    assert not re.search(r"<link|@import|url\(|<iframe|<object|<script\s+src|fetch\(|XMLHttpRequest", page)
+    links = {url for url in re.findall(r"<a href=\"([^\"#][^\"]*)\"", page)}
+    assert links and all((built / url).exists() for url in links)
+
+
+def test_page_says_what_was_found_and_run(built):
+    page = (built / "report.html").read_text()
+    for claim in read_claims(built / "claims.json"):
+        assert claim.text.replace("'", "&#39;").replace('"', "&#34;") in page
+    assert "Yes, better than plain contrastive pre-training" in page
+    assert "pretrain.batch_size" in page and "2 CPU cores" in page and "3 min 10 s" in page
+    assert "What this is not" in page and "rendered faces" in page.lower()
+
+
+def test_a_second_build_gives_the_same_bytes(built, small, tmp_path):
+    build_report(*small, tmp_path)
+    for path in tmp_path.rglob("*.*"):
+        assert path.read_bytes() == (built / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration'"),
+    (lambda p, r, h: p.update(source="ORL"), "photographs are never put into figures"),
+    (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
+    (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
+    (lambda p, r, h: h.pop("simclr"), "missing simclr"),
+])
+def test_missing_parts_are_named_and_nothing_is_written(small, tmp_path, change, message):
+    results, histories, panels, run = small[0], dict(small[1]), dict(small[2]), dict(small[3])
+    change(panels, run, histories)
+    with pytest.raises(ValueError, match=message):
+        build_report(results, histories, panels, run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_duration_and_flatten():
+    assert [duration(s) for s in (41, 185, 3720)] == ["41 s", "3 min 05 s", "1 h 02 min"]
+    assert list(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}})) == [("a.b", "1"), ("a.c", "1, 2"), ("d", "{}")]
