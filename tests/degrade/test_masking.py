@@ -76,7 +76,7 @@ def test_a_masked_gradient_is_found(setting, seeded):
 
     rows = masking_checks(Masked(), images, labels, cross_entropy, correct, seeded(), **QUICK)
     found = verdicts(rows)
-    assert not found["gradient_free"] and not found["sweep"] and not found["steps"]
+    assert not found["gradient_free"] and not found["sweep"]
 
 
 def test_transfer_that_beats_the_white_box_is_found(setting, seeded):
