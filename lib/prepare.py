@@ -25,13 +25,15 @@ FOLDS = 3
 _BATCH_VALUES = 500_000  # source values (pixel x channel) in one batch: 2 MB as floats
 
 
-def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int, shard_rows: int = 4096) -> dict:
+def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int,
+            shard_rows: int = 4096) -> dict:
     """Pack the data set at ``source_root`` into ``out_root``/<name>, one folder a set, and write summary.json there.
 
-    ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl, both are fitted (crop and resize) as they are.
-    Any other name is the user's: a packed set, one of the registered data sets of that name, or any folder of images.
-    There, faces with landmarks are aligned (lib.faces.align), others cut to the central square; without a column
-    ``split``, people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds.
+    ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl. Any other name is the user's: a packed
+    set, one of the registered data sets of that name, or any folder of images; there, without a column ``split``,
+    people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds. Faces with
+    landmarks are aligned (lib.faces.align; the column ``roll``, no longer true then, goes), others cut to the central
+    square.
 
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
@@ -45,13 +47,11 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     if dataset == "demo":
         # Both are opened before the first is packed, so that a missing one is said at once.
         tables = {name: open_dataset(name, source_root / name) for name in DEMO}
-        aligned = False
     else:
-        table = _open_own(source_root, dataset)
-        tables, aligned = {dataset: _with_split(table, source_root)}, table.has_landmarks
+        tables = {dataset: _with_split(_open_own(source_root, dataset), source_root)}
     for name, table in tables.items():
-        _pack(table, out_root / name, name, image_size, aligned, shard_rows)
-        summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": aligned}
+        _pack(table, out_root / name, name, image_size, table.has_landmarks, shard_rows)
+        summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
     with write_aside(out_root / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return summary
@@ -73,7 +73,8 @@ def _people(rows: pd.DataFrame) -> np.ndarray:
         folder = rows["file"].str.rpartition("/")[0].str.partition("/")[0]
         named = np.where(folder == "", rows["file"], folder)
         # Only where folders are the people: labels.csv may number them otherwise.
-        if pd.Series(named).groupby(rows["identity"].to_numpy()).nunique().max() == 1 and len(set(named)) == rows["identity"].nunique():
+        number = pd.factorize(named)[0]
+        if len(set(zip(number, rows["identity"]))) == number.max() + 1 == rows["identity"].nunique():
             return named.astype(str)
     return rows["identity"].astype(str).to_numpy()
 
@@ -86,8 +87,9 @@ def _with_split(table: FaceTable, root: Path) -> FaceTable:
     ranked = sorted(set(names), key=_hash)
     if "split" not in rows:
         if len(ranked) < len(SPLITS):
-            raise DatasetError(f"{root}: expected at least {len(SPLITS)} people (sub-folders) to split into {', '.join(SPLITS)}, got"
-                               f" {len(ranked)}; add people, or a column 'split' to labels.csv")
+            raise DatasetError(f"{root}: expected at least {len(SPLITS)} people (sub-folders) to split into"
+                               f" {', '.join(SPLITS)}, got {len(ranked)}; add people, or a column 'split' to"
+                               " labels.csv")
         # Ranks, not the hash's value itself, so that the shares are met and no split is empty.
         held = max(1, round(SHARES[2] * len(ranked)))
         probe = max(1, round(SHARES[1] * len(ranked)))
@@ -96,7 +98,8 @@ def _with_split(table: FaceTable, root: Path) -> FaceTable:
         rows["split"] = [where[name] for name in names]
     wrong = sorted(set(rows["split"]) - set(SPLITS))
     if wrong:
-        raise DatasetError(f"{root}: expected {', '.join(SPLITS)} in the column 'split', got {', '.join(map(repr, wrong[:5]))}")
+        raise DatasetError(f"{root}: expected {', '.join(SPLITS)} in the column 'split', got"
+                           f" {', '.join(map(repr, wrong[:5]))}")
     if "fold" not in rows:
         probed = set(names[(rows["split"] != SPLITS[0]).to_numpy()])
         fold = {name: number % FOLDS for number, name in enumerate(name for name in ranked if name in probed)}
@@ -135,7 +138,8 @@ def _fitted(table: FaceTable, index: np.ndarray, size: tuple[int, int],
         transform = to_template(points, size)
     except ValueError as error:
         file = f", file {table.rows['file'].iloc[index[0]]}" if "file" in table.rows else ""
-        raise DatasetError(f"{table.name}: cannot align the faces of rows {index[0]}..{index[-1]}{file}: {error}") from error
+        where = f"rows {index[0]}..{index[-1]}{file}"
+        raise DatasetError(f"{table.name}: cannot align the faces of {where}: {error}") from error
     masks = None if masks is None else warp(masks[:, None], transform, size, nearest=True)[:, 0]
     return warp(images, transform, size), masks, move(points, transform)
 
