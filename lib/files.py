@@ -37,8 +37,8 @@ def write_aside(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
-                error.errno, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run again;"
-                " nothing was left under that name"
+                error.errno, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run"
+                " again; nothing was left under that name"
             ) from error
         raise
     finally:

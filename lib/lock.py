@@ -29,8 +29,9 @@ def run_lock(path: str | os.PathLike = "work/.lock") -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise AlreadyRunning(f"another run (process {holder}) is at work in {path.parent.resolve().parent}: wait until it has ended"
-                                 f", or stop it with `kill {holder}` and run again; lock file {path}") from None
+            raise AlreadyRunning(
+                f"another run (process {holder}) is at work in {path.parent.resolve().parent}: wait until it has ended,"
+                f" or stop it with `kill {holder}` and run again; lock file {path}") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

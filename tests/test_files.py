@@ -59,7 +59,8 @@ def test_a_failed_swap_puts_the_old_folder_back(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named(tmp_path, number):
-    with pytest.raises(DiskFull, match=r"disk is full.*out\.bin.*free some space") as caught, write_aside(tmp_path / "out.bin") as aside:
+    message = r"disk is full.*out\.bin.*free some space"
+    with pytest.raises(DiskFull, match=message) as caught, write_aside(tmp_path / "out.bin") as aside:
         aside.write_bytes(b"half")
         raise OSError(number, "no space")
     assert caught.value.errno == number

@@ -9,12 +9,19 @@ import pytest
 from lib.lock import AlreadyRunning, run_lock
 
 ROOT = Path(__file__).parent.parent
-HOLD = "import sys, time; from lib.lock import run_lock\nwith run_lock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+HOLD = """
+import sys, time
+from lib.lock import run_lock
+with run_lock(sys.argv[1]):
+    print('held', flush=True)
+    time.sleep(60)
+"""
 
 
 @pytest.fixture
 def holder(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "work" / ".lock")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "work" / ".lock")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -23,7 +30,8 @@ def holder(tmp_path):
 
 
 def test_a_second_run_is_refused_and_told_what_to_do(tmp_path, holder):
-    with pytest.raises(AlreadyRunning, match=rf"process {holder.pid}.*wait.*kill {holder.pid}") as caught, run_lock(tmp_path / "work" / ".lock"):
+    message = rf"process {holder.pid}.*wait.*kill {holder.pid}"
+    with pytest.raises(AlreadyRunning, match=message) as caught, run_lock(tmp_path / "work" / ".lock"):
         pass
     assert str(tmp_path) in str(caught.value)
 

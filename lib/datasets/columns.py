@@ -43,7 +43,7 @@ _PATTERNS = (
 
 
 def column(name: str) -> Column | None:
-    """What the column ``name`` may hold, or None when a face table knows no such column ('landmarks' is not a number)."""
+    """What the column ``name`` may hold; None when a face table knows no such column of numbers."""
     if name in _COLUMNS:
         return _COLUMNS[name]
     return next((kind for pattern, kind in _PATTERNS if pattern.fullmatch(name)), None)

@@ -1,4 +1,4 @@
-"""What a person must know about a data set before they have it: printed on request, and by the error when it is missing."""
+"""What a person must know about a data set before they have it: printed on request, and when the set is missing."""
 
 from dataclasses import dataclass
 
@@ -18,5 +18,5 @@ class Description:
 
     def text(self) -> str:
         tree = "\n".join(f"    {line}" for line in self.tree.splitlines())
-        return (f"{self.name}: {self.title}\n  where to get it: {self.where}\n  licence: {self.licence}\n  credit: {self.credit}\n"
-                f"  expected: {self.counts}\n{tree}")
+        return (f"{self.name}: {self.title}\n  where to get it: {self.where}\n  licence: {self.licence}\n"
+                f"  credit: {self.credit}\n  expected: {self.counts}\n{tree}")

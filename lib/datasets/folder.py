@@ -35,7 +35,8 @@ ABOUT = Description(
 
 def _natural(name: str) -> list:
     """Sort key that puts 2.jpg before 10.jpg; the name itself breaks ties between 1.jpg and 01.jpg."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name)] + [(2, 0, name)]
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts] + [(2, 0, name)]
 
 
 def _find(root: Path) -> list[str]:
@@ -57,7 +58,8 @@ def _find(root: Path) -> list[str]:
                 other.append(path)
     if other:
         raise DatasetError(f"{root}: {len(other)} images of a kind that is not read ({', '.join(sorted(other)[:5])}"
-                           f"{' ...' if len(other) > 5 else ''}); convert them to {', '.join(SUFFIXES)} or take them out")
+                           f"{' ...' if len(other) > 5 else ''}); convert them to {', '.join(SUFFIXES)}"
+                           " or take them out")
     return sorted(found, key=lambda path: [_natural(part) for part in path.split("/")])
 
 
@@ -96,7 +98,8 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
         rows = rows.drop(columns=labels.columns, errors="ignore").join(labels)
     sizes = image_sizes(root, files)
     if image_size is not None and landmarks is not None:
-        fitted = [fit_points(torch.from_numpy(points), tuple(size), image_size) for points, size in zip(landmarks, sizes.tolist())]
+        fitted = [fit_points(torch.from_numpy(points), tuple(size), image_size)
+                  for points, size in zip(landmarks, sizes.tolist())]
         landmarks = torch.stack(fitted).numpy()
     common = tuple(sizes[0].tolist()) if (sizes == sizes[0]).all() else None
     return FaceTable(name=root.name, source=root.name, licence=ABOUT.licence, credit=ABOUT.credit,

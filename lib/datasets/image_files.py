@@ -15,8 +15,8 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"{path}: expected an image ({', '.join(SUFFIXES)}), cannot read it ({type(error).__name__}: {error});"
-                        " copy the file again or take it out of the folder")
+    return DatasetError(f"{path}: expected an image ({', '.join(SUFFIXES)}), cannot read it"
+                        f" ({type(error).__name__}: {error}); copy the file again or take it out of the folder")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -62,11 +62,11 @@ class ImageFiles:
         self.root, self.files, self.image_size = root, files, image_size
 
     def images(self, index: np.ndarray) -> np.ndarray:
-        """Positions [n] -> uint8 [n,H,W,3]; images of different sizes in one call are an error without ``image_size``."""
+        """Positions [n] -> uint8 [n,H,W,3]; different sizes in one call are an error without ``image_size``."""
         pixels = [self._read(self.root / self.files[i]) for i in index]
         if len({image.shape for image in pixels}) > 1:
-            raise DatasetError(f"{self.root}: the images differ in size, so they do not fit into one batch; read them one at a"
-                               " time, open the folder with image_size=(H, W), or prepare it first")
+            raise DatasetError(f"{self.root}: the images differ in size, so they do not fit into one batch; read them"
+                               " one at a time, open the folder with image_size=(H, W), or prepare it first")
         return np.stack(pixels) if pixels else np.empty((0, *(self.image_size or (0, 0)), 3), np.uint8)
 
     def masks(self, index: np.ndarray) -> np.ndarray:

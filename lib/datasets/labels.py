@@ -24,8 +24,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise DatasetError(f"{path}: expected a comma-separated table in UTF-8, cannot read it ({error})") from error
     cells.columns = [str(name).strip() for name in cells.columns]
     if "file" not in cells:
-        raise DatasetError(f"{path}: expected a column 'file' (path relative to the folder), got {', '.join(cells.columns)};"
-                           " separate the columns by commas")
+        raise DatasetError(f"{path}: expected a column 'file' (path relative to the folder), got"
+                           f" {', '.join(cells.columns)}; separate the columns by commas")
     unknown = [name for name in cells.columns if name not in ("file", "landmarks") and column(name) is None]
     if unknown:
         raise DatasetError(f"{path}: {_name(unknown, 'unknown columns')}; known are file, {known_columns()}")
@@ -52,7 +52,8 @@ def read_labels(path: Path, files: list[str]) -> tuple[pd.DataFrame, np.ndarray 
     at = {file: row for row, file in enumerate(cells["file"])}
     known = set(files)
     repeated = cells["file"][cells["file"].duplicated()].tolist()
-    for items, what in ((repeated, "repeated rows"), ([file for file in at if file not in known], "rows without an image"),
+    for items, what in ((repeated, "repeated rows"),
+                        ([file for file in at if file not in known], "rows without an image"),
                         ([file for file in files if file not in at], "images without a row")):
         if items:
             problems.append(_name(items, what))
@@ -82,7 +83,8 @@ def _parse(name: str, kind: Column, cells: pd.Series) -> tuple[np.ndarray, list[
         wrong = ~np.isin(text.astype(str), SPLITS)
         return text, _lines(wrong, text)
     if name == "expression":
-        text = np.array([str(EXPRESSIONS.index(cell.lower())) if cell.lower() in EXPRESSIONS else cell for cell in text], object)
+        number = {name: str(i) for i, name in enumerate(EXPRESSIONS)}
+        text = np.array([number.get(cell.lower(), cell) for cell in text], object)
     if name.startswith("au_"):
         empty = empty | np.isin(text.astype(str), _UNKNOWN_AU)
     values = pd.to_numeric(pd.Series(text), errors="coerce").to_numpy(np.float64)

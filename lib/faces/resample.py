@@ -1,6 +1,7 @@
 """Another size for images, landmarks and masks together, so that they stay on top of each other.
 
-Pixel (x, y) covers the square [x - 1/2, x + 1/2] x [y - 1/2, y + 1/2]: whole numbers are pixel centres, also in landmarks.
+Pixel (x, y) covers the square [x - 1/2, x + 1/2] x [y - 1/2, y + 1/2]: whole numbers are pixel centres, also in
+landmarks.
 """
 
 import functools
@@ -66,7 +67,10 @@ def fit_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def fit_points(points: Tensor, before: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """The same crop and resize for landmarks, float32 [B,R,2] in pixels (x, y); ``before`` (H, W) of the uncropped image."""
+    """The same crop and resize for landmarks, float32 [B,R,2] in pixels (x, y).
+
+    ``before`` is (H, W) of the image before the crop.
+    """
     top, left, height, width = crop_box(*before, size)
     corner = points.new_tensor([left, top])
     scale = points.new_tensor([size[1] / width, size[0] / height])

@@ -132,15 +132,18 @@ class PackedWriter:
         if self._size is None:
             self._size, self._masked = images.shape[1:3], masks is not None
         if images.shape[1:3] != self._size:
-            raise ValueError(f"images: expected {list(self._size)} pixels as in the first call, got {list(images.shape[1:3])}")
+            raise ValueError(f"images: expected {list(self._size)} pixels as in the first call,"
+                             f" got {list(images.shape[1:3])}")
         if (masks is not None) != self._masked:
             raise ValueError("masks: expected in every call or in none")
 
     def _to_arrow(self, rows: pd.DataFrame) -> pa.Table:
-        columns = {str(name): pa.array(rows[name].to_numpy(), from_pandas=False) for name in rows.columns if name != "landmarks"}
+        columns = {str(name): pa.array(rows[name].to_numpy(), from_pandas=False)
+                   for name in rows.columns if name != "landmarks"}
         if "landmarks" in rows.columns:
-            points = np.stack([np.asarray(row, np.float32).reshape(-1) for row in rows["landmarks"]]) if len(rows) else \
-                np.zeros((0, 2 * LANDMARKS), np.float32)
+            points = np.zeros((0, 2 * LANDMARKS), np.float32)
+            if len(rows):
+                points = np.stack([np.asarray(row, np.float32).reshape(-1) for row in rows["landmarks"]])
             if points.shape[1] != 2 * LANDMARKS:
                 raise ValueError(f"rows: expected {2 * LANDMARKS} numbers in 'landmarks', got {points.shape[1]}")
             columns["landmarks"] = pa.FixedSizeListArray.from_arrays(pa.array(points.reshape(-1)), 2 * LANDMARKS)
@@ -249,9 +252,11 @@ def _map(root: Path, file: dict, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DatasetError(f"{path}: expected a uint8 array {list(shape)}, cannot read it ({error}); {REMEDY}") from error
+        raise DatasetError(f"{path}: expected a uint8 array {list(shape)}, cannot read it ({error});"
+                           f" {REMEDY}") from error
     if array.dtype != np.uint8 or array.shape != shape:
-        raise DatasetError(f"{path}: expected a uint8 array {list(shape)}, got {array.dtype} {list(array.shape)}; {REMEDY}")
+        raise DatasetError(f"{path}: expected a uint8 array {list(shape)}, got {array.dtype} {list(array.shape)};"
+                           f" {REMEDY}")
     return array
 
 
@@ -285,8 +290,8 @@ def open_packed(root) -> FaceTable:
     if "landmarks" in table.column_names:
         flat = table.column("landmarks").combine_chunks()
         if flat.type != pa.list_(pa.float32(), 2 * LANDMARKS) or flat.null_count:
-            raise DatasetError(f"{path}: expected {2 * LANDMARKS} float32 in 'landmarks' of each row, got {flat.type} with"
-                               f" {flat.null_count} empty; {REMEDY}")
+            raise DatasetError(f"{path}: expected {2 * LANDMARKS} float32 in 'landmarks' of each row, got {flat.type}"
+                               f" with {flat.null_count} empty; {REMEDY}")
         landmarks = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, LANDMARKS, 2)
         table = table.drop_columns(["landmarks"])
     return FaceTable(name=about["name"], source=about["source"], licence=about["licence"], credit=about["credit"],

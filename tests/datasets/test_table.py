@@ -18,7 +18,8 @@ class Counting:
 @pytest.fixture
 def table():
     rows = pd.DataFrame({"identity": np.arange(10) // 2, "expression": np.arange(10) % 7})
-    return FaceTable(name="ten", source="rendered", licence="CC0", credit="nobody", image_size=(2, 2), rows=rows, reader=Counting())
+    return FaceTable(name="ten", source="rendered", licence="CC0", credit="nobody", image_size=(2, 2), rows=rows,
+                     reader=Counting())
 
 
 def numbers(table, index=None):
@@ -31,7 +32,8 @@ def test_images_are_uint8_channels_first(table):
 
 
 @pytest.mark.parametrize("index, expected", [
-    (None, list(range(10))), ([2, 2, 0], [2, 2, 0]), (np.array([-1]), [9]), (slice(1, 4), [1, 2, 3]), (5, [5]), ([], []),
+    (None, list(range(10))), ([2, 2, 0], [2, 2, 0]), (np.array([-1]), [9]), (slice(1, 4), [1, 2, 3]), (5, [5]),
+    ([], []),
     (torch.tensor([7, 8]), [7, 8]), (np.arange(10) > 7, [8, 9]), (torch.arange(10) > 8, [9]),
 ])
 def test_every_kind_of_index(table, index, expected):

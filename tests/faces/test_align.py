@@ -84,7 +84,8 @@ def test_faces_of_every_size_in_one_batch_are_drawn_as_alone():
     transform[:, 0, 0] = transform[:, 1, 1] = scale
     together = warp(images, transform, (16, 16))
     for i in range(6):
-        torch.testing.assert_close(warp(images[i:i + 1], transform[i:i + 1], (16, 16))[0], together[i], rtol=0, atol=1e-5)
+        alone = warp(images[i:i + 1], transform[i:i + 1], (16, 16))[0]
+        torch.testing.assert_close(alone, together[i], rtol=0, atol=1e-5)
 
 
 def test_nearest_keeps_the_labels():

@@ -18,7 +18,8 @@ ABOUT = {"name": "tiny", "source": "rendered", "licence": "CC0", "credit": "nobo
 
 def sample(n=N):
     rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"identity": np.arange(n) // 3, "split": "pretrain", "au_1": np.linspace(0, 5, n, dtype=np.float32)})
+    rows = pd.DataFrame({"identity": np.arange(n) // 3, "split": "pretrain",
+                         "au_1": np.linspace(0, 5, n, dtype=np.float32)})
     rows["landmarks"] = list(rng.random((n, 136), dtype=np.float32))
     return rng.integers(0, 256, (n, H, W, 3), dtype=np.uint8), rows, rng.integers(0, 9, (n, H, W), dtype=np.uint8)
 
@@ -173,7 +174,8 @@ def garbage(name):
     (about(lambda c: c.update(count=24)), "expected 24 images in all, its shards name 23"),
     (about(lambda c: c["shards"].pop()), "expected 23 images in all, its shards name 20"),
     (about(lambda c: c["shards"][0].update(masks=None)), "masks in 2 of 3 shards"),
-    (about(lambda c: (c["shards"][0].update(rows=9), c["shards"][1].update(rows=11))), r"images-000\.npy: expected a uint8 array \[9, 8, 6, 3\]"),
+    (about(lambda c: (c["shards"][0].update(rows=9), c["shards"][1].update(rows=11))),
+     r"images-000\.npy: expected a uint8 array \[9, 8, 6, 3\]"),
     (about(lambda c: c.update(image_size=[6, 8])), r"images-000\.npy: expected a uint8 array \[10, 6, 8, 3\]"),
     (garbage("images-000.npy"), r"images-000\.npy: .*cannot read it"),
     (garbage("table.parquet"), r"table\.parquet: expected a parquet table, cannot read it"),
