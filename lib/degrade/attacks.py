@@ -207,11 +207,11 @@ def resize_and_pad(images: Tensor, generator: torch.Generator | None = None) -> 
 
 
 def _resize_matrix(length: int, shrink: Tensor, shift: Tensor, keep: Tensor) -> Tensor:
-    """[B,length,length]: row i holds the weights of the source pixels that make output pixel i; identity where ``keep``."""
+    """[B,length,length]: row i holds the source weights of output pixel i; the identity where ``keep``."""
     least = int(length * RESIZE_RATE)
     size = torch.floor(least + shrink * (length - least))[:, None]
     start = torch.floor(shift[:, None] * (length - size))
-    place = torch.arange(length, device=shrink.device, dtype=shrink.dtype) - start  # [B,length], pixel in the small image
+    place = torch.arange(length, device=shrink.device, dtype=shrink.dtype) - start  # pixel of the small image
     source = ((place + 0.5) * (length / size) - 0.5).clamp(0, length - 1)
     pixel = torch.arange(length, device=shrink.device, dtype=shrink.dtype)
     weights = (1 - (source[:, :, None] - pixel).abs()).clamp_(min=0)

@@ -39,7 +39,7 @@ def motion_blur(images: Tensor, severity: Tensor, generator: torch.Generator | N
 
 
 def along_path(images: Tensor, paths: list[Tensor], severity: Tensor, angle: Tensor) -> Tensor:
-    """Blur each image along its own straight path: ``paths`` holds the weights of severity 1 to 5, ``angle`` [B] radians.
+    """Blur each image along its own straight path; ``paths``: weights of severity 1 to 5, ``angle`` [B] in radians.
 
     Step i reads the pixel at the rounded offset (i sin, i cos) below and right, so each image has one sparse kernel.
     """
@@ -66,7 +66,7 @@ def defocus_blur(images: Tensor, severity: Tensor, generator: torch.Generator | 
 
 @lru_cache(maxsize=64)
 def disk(radius: float, edge: float) -> Tensor:
-    """Disk of ``radius`` pixels blurred by a small Gaussian of sigma ``edge``: [K,K] float64, its zero border cut off."""
+    """Disk of ``radius`` pixels blurred by a Gaussian of sigma ``edge``: [K,K] float64, its zero border cut off."""
     half, taps = (8, 1) if radius <= 8 else (math.ceil(radius), 2)
     axis = torch.arange(-half, half + 1, dtype=torch.float64)
     flat = (axis[:, None] ** 2 + axis**2 <= radius**2).double()

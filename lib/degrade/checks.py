@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def check_images(images: Tensor, smallest: int = 2) -> None:
-    """Raise ``ValueError`` unless ``images`` is float RGB [B,3,H,W] with values in [0,1], B >= 1 and H, W >= ``smallest``.
+    """Raise ``ValueError`` unless ``images`` is float RGB [B,3,H,W] in [0,1] with B >= 1 and H, W >= ``smallest``.
 
     float32 or float64 only: half precision cannot hold a budget of 1/255 near 1. One pass over the pixels (one
     device synchronisation) finds NaN and values out of range.

@@ -1,9 +1,9 @@
 """Common corruptions of images at five severities, as batched tensor functions with randomness for each image.
 
 The 15 types of ImageNet-C (Hendrycks & Dietterich, arXiv 1903.12261), three of its four extra types, low light and an
-occluding block. :mod:`lib.degrade.levels` says what the severities mean. :data:`PART` says which part of F' = F·M + eps
-a type is: 'M' transforms the face, 'eps' adds something to it that is not a function of the face alone: noise, flakes, a veil (snow,
-frost and fog also weaken the face under their layer; speckle and shot noise grow with it).
+occluding block. :mod:`lib.degrade.levels` says what the severities mean. :data:`PART` says which part of
+F' = F·M + eps a type is: 'M' transforms the face; 'eps' adds something that is not a function of the face alone:
+noise, flakes, a veil (snow, frost and fog also weaken the face under their layer; speckle and shot noise grow with it).
 """
 
 from collections.abc import Callable

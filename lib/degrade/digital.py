@@ -35,7 +35,7 @@ def low_light(images: Tensor, severity: Tensor, generator: torch.Generator | Non
 
 
 def occlusion(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One black rectangle inside the image, of the level's share of the area, its place and shape (1:2 to 2:1) drawn."""
+    """One black rectangle of the level's share of the area inside the image; place and shape (1:2 to 2:1) are drawn."""
     (share,) = level("occlusion", severity, images)
     batch, _, height, width = images.shape
     draw = torch.rand(3, batch, 1, 1, 1, generator=generator, device=images.device, dtype=images.dtype)

@@ -1,4 +1,4 @@
-"""Baseline JPEG in tensors: what writing and reading a file at a quality does to pixels (ITU-T T.81; libjpeg's choices).
+"""Baseline JPEG in tensors: what writing and reading a file does to pixels (ITU-T T.81, with libjpeg's choices).
 
 8 x 8 DCT, the standard quantisation tables of Annex K scaled by libjpeg's quality rule, 4:2:0 chroma. Entropy coding
 loses nothing, so it is left out. The decoder is libjpeg's default: triangle ("fancy") chroma upsampling, 8-bit rounding
@@ -17,12 +17,14 @@ from lib.degrade.separable import along_both
 
 # ITU-T T.81, tables K.1 and K.2
 LUMINANCE = (
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101,
-    72, 92, 95, 98, 112, 100, 103, 99,
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
 CHROMINANCE = (
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99,
+    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99,
     *(99,) * 32,
 )  # fmt: skip
 
@@ -79,7 +81,7 @@ def _code(planes: Tensor, table: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def cosine_basis() -> Tensor:
-    """[64,64] float64, orthonormal: row 8u+v is the two-dimensional DCT-II wave (u, v), columns run over a block's pixels."""
+    """[64,64] float64, orthonormal: row 8u+v is the two-dimensional DCT-II wave (u, v) over a block's pixels."""
     wave, place = torch.arange(8, dtype=torch.float64)[:, None], torch.arange(8, dtype=torch.float64)
     line = torch.cos((2 * place + 1) * wave * math.pi / 16) / 2
     line[0] /= math.sqrt(2)

@@ -1,7 +1,7 @@
 """What severity 1 to 5 means, in one table: Tiny-ImageNet-C's parameters up to 64 px, ImageNet-C's from 224 px.
 
 Between 64 and 224 px (the shorter side) every parameter is interpolated linearly in the side; below 64 and above 224
-it stays at the table's end, in pixels where it is a length, except elastic_transform's, which are fractions of the side.
+it stays at the table's end. Lengths are in pixels, but for elastic_transform's, which are shares of the side.
 Source: Hendrycks & Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
 arXiv 1903.12261, and the parameter lists published with it. low_light and occlusion are ours and have one row.
 """

@@ -76,7 +76,8 @@ def masking_checks(
         raise ValueError("sweep: expected at least one eps, got none")
     for one_eps in (eps, *sweep):
         check_budget(one_eps, alpha, sweep_steps)
-    for key, values in (("steps", tuple(steps)), ("restarts", (restarts,)), ("queries", (queries,)), ("batch", (batch,))):
+    counts = {"steps": tuple(steps), "restarts": (restarts,), "queries": (queries,), "batch": (batch,)}
+    for key, values in counts.items():
         if not values or any(isinstance(value, bool) or not isinstance(value, int) or value < 1 for value in values):
             raise ValueError(f"{key}: expected integers >= 1, got {values!r}")
     if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
@@ -100,19 +101,18 @@ def masking_checks(
     rows = []
     for check, setting in parts[0]:
         losses, correct = (torch.cat([part[check, setting][i] for part in parts]) for i in (0, 1))
-        rows.append(
-            {"check": check, "setting": setting, "loss": losses.mean().item(), "accuracy": correct.float().mean().item()}
-        )
+        means = {"loss": losses.mean().item(), "accuracy": correct.float().mean().item()}
+        rows.append({"check": check, "setting": setting, **means})
     return rows
 
 
 def verdicts(rows: Sequence[dict], tolerance: float = 0.02) -> dict[str, bool]:
     """{check: passed} for the rows of :func:`masking_checks`. ``tolerance``: accuracy (0..1) within which two are even.
 
-    steps: no loss is lower than the one of fewer steps by more than 1%, and the last is above the first. sweep: accuracy
-    never rises with eps and ends at 0.05 or below (only where eps reaches 64/255). restarts: all of them together take no
-    more than 0.1 off the accuracy under one. gradient_free, noise, transfer: the accuracy is not below the white-box one, nor the loss
-    above it by more than 5%.
+    steps: no loss is lower than the one of fewer steps by more than 1%, and the last is above the first.
+    sweep: accuracy never rises with eps, and ends at 0.05 or below where eps reaches 64/255.
+    restarts: all of them together take no more than 0.1 off the accuracy under one.
+    gradient_free, noise, transfer: accuracy is not below the white-box one, nor the loss above it by more than 5%.
     """
     table = {check: [row for row in rows if row["check"] == check] for check in dict.fromkeys(r["check"] for r in rows)}
     white_box = table["white_box"][0]

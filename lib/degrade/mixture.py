@@ -65,7 +65,8 @@ def degrade_with(
     """Apply recorded (op, severity) to other images: the same kind and strength of degradation, drawn anew.
 
     Args:
-        images: float RGB [B,3,H,W] in [0,1]. op, severity: [B] long as in :class:`Degraded`. ops: what ``op`` counts in.
+        images: float RGB [B,3,H,W] in [0,1].
+        op, severity: [B] long as in :class:`Degraded`. ops: the names that ``op`` counts in.
 
     Returns:
         [B,3,H,W] in [0,1].

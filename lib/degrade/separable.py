@@ -1,4 +1,4 @@
-"""Linear maps of rows and of columns: blur, box resizing and zoom as matrix products, one matrix an image or a batch."""
+"""Linear maps of images: of rows and columns as matrix products, by small kernels as one grouped convolution."""
 
 import math
 from functools import lru_cache
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def along_both(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ image @ columns^T for each channel: ``images`` [B,C,H,W], ``rows`` [B or 1,H',H], ``columns`` [B or 1,W',W]."""
+    """rows @ channel @ columns^T: ``images`` [B,C,H,W], ``rows`` [B or 1,H',H], ``columns`` [B or 1,W',W]."""
     if len(rows) == len(columns) == 1:
         return rows[0] @ (images @ columns[0].T)
     return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)

@@ -1,4 +1,4 @@
-"""Images a second of every corruption, of the training mixture and of every attack, at 48 and 64 px, as a Markdown table.
+"""Images a second of every corruption, the training mixture and every attack at 48 and 64 px, as a Markdown table.
 
     python -m tests.benchmarks.bench_degrade [--batch 128] [--device cpu] [--threads 2]
 
@@ -60,17 +60,18 @@ def speeds(side: int, batch: int, device: torch.device) -> dict[str, float]:
         torch.autograd.grad(F.cross_entropy(network(point), labels), point)
 
     result = {
-        name: batch / seconds(lambda name=name: corrupt(images, name, SEVERITY, generator), device) for name in CORRUPTIONS
+        name: batch / seconds(lambda name=name: corrupt(images, name, SEVERITY, generator), device)
+        for name in CORRUPTIONS
     }
     logs = torch.tensor([result[name] for name in CORRUPTIONS[:15]]).log()
     result["geometric mean of ImageNet-C's 15"] = logs.mean().exp().item()
     result["training mixture"] = batch / seconds(lambda: degrade(images, generator), device)
-    result["network, 1 pass"] = batch / seconds(forward_and_backward, device)
+    result["network, passes 1"] = batch / seconds(forward_and_backward, device)
     for name in ATTACKS:
         work = lambda name=name: attack(  # noqa: E731
             name, network, images, labels, F.cross_entropy, steps=STEPS, generator=generator
         )
-        result[f"{name}, {passes(name)} passes"] = batch / seconds(work, device, runs=3)
+        result[f"{name}, passes {passes(name)}"] = batch / seconds(work, device, runs=3)
     return result
 
 
@@ -83,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     columns = {side: speeds(side, options.batch, device) for side in SIDES}
-    print(f"images/s, batch {options.batch}, severity {SEVERITY}, {device}, {options.threads} threads, torch {torch.__version__}\n")
+    print(f"images/s, batch {options.batch}, severity {SEVERITY}, {device}, {options.threads} threads\n")
     print("| | " + " | ".join(f"{side} px" for side in SIDES) + " |\n|---|" + "---:|" * len(SIDES))
     for row in columns[SIDES[0]]:
         print(f"| {row} | " + " | ".join(f"{columns[side][row]:,.0f}" for side in SIDES) + " |")

@@ -31,7 +31,8 @@ def test_defocus_blur(make_images, side, strength):
     radius, edge = rows("defocus_blur", side)[strength - 1]
     half, taps = (8, 1) if radius <= 8 else (int(radius), 2)
     line = np.array([math.exp(-0.5 * (i / edge) ** 2) for i in range(-taps, taps + 1)])
-    flat = np.array([[float(x * x + y * y <= radius**2) for x in range(-half, half + 1)] for y in range(-half, half + 1)])
+    axis = range(-half, half + 1)
+    flat = np.array([[float(x * x + y * y <= radius**2) for x in axis] for y in axis])
     kernel = ndimage.correlate(flat / flat.sum(), np.outer(line, line) / line.sum() ** 2, mode="mirror")
     expected = np.stack([ndimage.correlate(channel, kernel, mode="mirror") for channel in images[0].double().numpy()])
     got = blur.defocus_blur(images, severity(images, strength), None)
@@ -92,7 +93,8 @@ def test_glass_blur_is_the_published_walk(make_images, seeded, side, strength):
     draw = seeded()
     walked = ndimage.gaussian_filter(images.numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=4.0)
     for _ in range(round(rounds)):
-        shifts = np.floor(torch.rand(2, len(images), height, width, generator=draw).numpy() * 2 * round(reach)) - round(reach)
+        uniform = torch.rand(2, len(images), height, width, generator=draw).numpy()
+        shifts = np.floor(uniform * 2 * round(reach)) - round(reach)
         for number, image in enumerate(walked):
             for h in range(height - round(reach), round(reach), -1):
                 for w in range(width - round(reach), round(reach), -1):

@@ -42,6 +42,7 @@ def test_whole_transform_for_one_image(make_images, seeded, strength):
     rows_, columns = np.mgrid[:32, :32]
     got = elastic_transform(images, torch.tensor([strength]), seeded())
     for channel in range(3):
-        warped = ndimage.map_coordinates(images[0, channel].numpy(), (places[..., 1], places[..., 0]), order=1, mode="mirror")
+        image, where = images[0, channel].numpy(), (places[..., 1], places[..., 0])
+        warped = ndimage.map_coordinates(image, where, order=1, mode="mirror")
         expected = ndimage.map_coordinates(warped, (rows_ + moved[1], columns + moved[0]), order=1, mode="reflect")
         assert np.allclose(got[0, channel], expected, atol=1e-3)

@@ -83,17 +83,17 @@ def test_transfer_that_beats_the_white_box_is_found(setting, seeded):
     model, images, labels = setting
     direction = (2 * labels - 1).view(-1, 1, 1, 1) * model[1].weight[1].detach().view(3, 16, 16).sign()
     strong = (images - EPS * direction).clamp(0, 1)
-    rows = masking_checks(
-        model, images, labels, cross_entropy, correct, seeded(), transfer={"strong": strong}, **{**QUICK, "alpha": 0.01 / 255}
-    )
+    weak = {**QUICK, "alpha": 0.01 / 255}
+    rows = masking_checks(model, images, labels, cross_entropy, correct, seeded(), transfer={"strong": strong}, **weak)
     assert not verdicts(rows)["transfer"] and row(rows, "transfer")["accuracy"] < row(rows, "white_box")["accuracy"]
 
 
 def test_verdicts_read_the_rows():
     def rows(**changes):
         values = {
-            ("white_box", 50): (2.0, 0.3), ("steps", 1): (1.0, 0.5), ("steps", 50): (2.0, 0.3), ("sweep", 8 / 255): (2.0, 0.3),
-            ("sweep", 64 / 255): (9.0, 0.0), ("restarts", 1): (2.0, 0.32), ("restarts", 5): (2.1, 0.3),
+            ("white_box", 50): (2.0, 0.3), ("steps", 1): (1.0, 0.5), ("steps", 50): (2.0, 0.3),
+            ("sweep", 8 / 255): (2.0, 0.3), ("sweep", 64 / 255): (9.0, 0.0),
+            ("restarts", 1): (2.0, 0.32), ("restarts", 5): (2.1, 0.3),
             ("gradient_free", 500): (1.5, 0.4), ("noise", 0.03): (1.0, 0.7),
         }  # fmt: skip
         values.update({(check, setting): pair for (check, setting), pair in changes.get("put", {}).items()})
@@ -141,6 +141,6 @@ def test_square_search_raises_each_loss_within_the_budget(setting, seeded):
 )
 def test_bad_input(setting, change, message):
     model, images, labels = setting
-    good = {"scores_fn": model, "images": images, "labels": labels, "loss_fn": cross_entropy, "correct_fn": correct, **QUICK}
+    good = {"scores_fn": model, "images": images, "labels": labels, "loss_fn": cross_entropy, "correct_fn": correct}
     with pytest.raises(ValueError, match=message):
-        masking_checks(**{**good, **change})
+        masking_checks(**{**good, **QUICK, **change})

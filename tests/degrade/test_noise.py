@@ -19,9 +19,9 @@ def drawn(name, grey, strength, seeded):
 def test_mean_and_spread(name, strength, grey, seeded):
     value = drawn(name, grey, strength, seeded)
     parameter = rows(name, 32)[strength - 1][0]
-    spread = {"gaussian_noise": parameter, "speckle_noise": 0.4 * parameter, "shot_noise": (0.4 / parameter) ** 0.5}[name]
+    spreads = {"gaussian_noise": parameter, "speckle_noise": 0.4 * parameter, "shot_noise": (0.4 / parameter) ** 0.5}
     assert value.mean().item() == pytest.approx(0.4, abs=0.003)
-    assert value.std().item() == pytest.approx(spread, rel=0.02)
+    assert value.std().item() == pytest.approx(spreads[name], rel=0.02)
     assert not torch.equal(value[0], value[1]) and not torch.equal(value[0, 0], value[0, 1])
 
 
@@ -44,4 +44,5 @@ def test_severity_for_each_image(grey, seeded):
     severity = torch.arange(64) % 5 + 1
     value = noise.gaussian_noise(grey, severity, seeded())
     for strength in range(1, 6):
-        assert value[severity == strength].std().item() == pytest.approx(rows("gaussian_noise", 32)[strength - 1][0], rel=0.03)
+        sigma = rows("gaussian_noise", 32)[strength - 1][0]
+        assert value[severity == strength].std().item() == pytest.approx(sigma, rel=0.03)

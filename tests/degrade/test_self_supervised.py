@@ -66,7 +66,8 @@ def test_modes_and_gradients_are_left_alone_and_passes_counted(net, images, trai
     ],
 )
 def test_bad_input(change, message):
-    good = {"embed_fn": lambda x: x.mean((2, 3)), "images": torch.rand(4, 3, 8, 8), "target": torch.rand(4, 3), **BUDGET}
+    embed_fn = lambda x: x.mean((2, 3))  # noqa: E731
+    good = {"embed_fn": embed_fn, "images": torch.rand(4, 3, 8, 8), "target": torch.rand(4, 3), **BUDGET}
     adversarial_positive(**good)
     with pytest.raises(ValueError, match=message):
         adversarial_positive(**{**good, **change})

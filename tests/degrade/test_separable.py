@@ -29,8 +29,8 @@ def test_along_both_shared_or_one_matrix_an_image():
     images, rows, columns = torch.rand(3, 2, 5, 6), torch.rand(3, 4, 5), torch.rand(3, 7, 6)
     expected = torch.stack([r @ image @ c.T for image, r, c in zip(images, rows, columns, strict=True)])
     assert torch.allclose(along_both(images, rows, columns), expected, atol=1e-5)
-    shared = along_both(images, rows[:1], columns[:1])
-    assert torch.allclose(shared, along_both(images, rows[:1].expand(3, -1, -1), columns[:1].expand(3, -1, -1)), atol=1e-5)
+    shared, repeated = (along_both(images, *(m[:1].expand(n, -1, -1) for m in (rows, columns))) for n in (1, 3))
+    assert torch.allclose(shared, repeated, atol=1e-5)
 
 
 @pytest.mark.parametrize(("border", "scipys"), [("replicate", "nearest"), ("reflect", "mirror")])
@@ -50,7 +50,8 @@ def test_mirror_and_pad_reach_beyond_the_image():
     expected = np.pad(signal.numpy(), 9, mode="reflect")
     assert np.array_equal(signal[mirror(torch.arange(-9, 13), 4)].numpy(), expected)
     image = torch.rand(1, 1, 3, 4)
-    assert np.array_equal(pad(image, 5, 9, "reflect")[0, 0].numpy(), np.pad(image[0, 0].numpy(), ((5, 5), (9, 9)), "reflect"))
+    expected = np.pad(image[0, 0].numpy(), ((5, 5), (9, 9)), "reflect")
+    assert np.array_equal(pad(image, 5, 9, "reflect")[0, 0].numpy(), expected)
 
 
 def test_half_path_is_a_cut_half_gaussian():
