@@ -23,7 +23,7 @@ PANELS = {
     "embeddings": ("features", "expression", "identity"),
 }
 RESTORERS = ("dar_sfrl", "dar_sfrl_released")  # methods whose stages can be shown
-RUN = ("params", "versions", "machine", "stages", "seen_corruptions")
+RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_eps")
 
 
 @dataclass
@@ -48,9 +48,9 @@ def build_report(results: pd.DataFrame, histories: dict[str, pd.DataFrame], pane
             'attacks': {'names', 'encoder' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
             'restoration': {'encoder', 'labels', 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
             'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]}}.
-            Pictures are float in [0,1] or uint8. 'restoration' is left out only where no method with a restorer was run.
+            Pictures are float in [0,1] or uint8, of faces that no encoder was trained on. 'restoration' is left out only where no method with a restorer was run.
         run: {'params': nested dict, 'versions': {name: version}, 'machine': text, 'stages': [(name, seconds)],
-            'seen_corruptions': types in the training mixture}.
+            'seen_corruptions': types in the training mixture, 'attack_eps': the attacks' budget in 255ths}.
 
     Raises:
         ValueError: something of the above is missing or does not fit, or the panels are not of rendered faces.
@@ -58,9 +58,9 @@ def build_report(results: pd.DataFrame, histories: dict[str, pd.DataFrame], pane
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
     seen = tuple(run["seen_corruptions"])
-    tables = all_tables(results, seen)
+    tables = all_tables(results, seen, run["attack_eps"])
     claims = compute_claims(results)
-    drawn = draw_all(scores, histories, panels, seen)
+    drawn = draw_all(scores, histories, panels, seen, run["attack_eps"])
     with write_aside(out / "tables", folder=True) as folder:
         for table in tables:
             for suffix, text in (("md", table_formats.markdown(table)), ("tex", table_formats.latex(table)), ("csv", table_formats.csv_text(table))):
@@ -74,7 +74,7 @@ def build_report(results: pd.DataFrame, histories: dict[str, pd.DataFrame], pane
     return write_html(results, tables, drawn, claims, run, out)
 
 
-def draw_all(scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, seen: tuple[str, ...]) -> list[Drawn]:
+def draw_all(scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, seen: tuple[str, ...], eps: float) -> list[Drawn]:
     """Every figure of the report, in its order."""
     blocks = scores.blocks()
     first = [block for block in BLOCKS if block in blocks] or blocks[:2]
@@ -84,11 +84,11 @@ def draw_all(scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, s
         return "; ".join(f"{names.task_label(*b)}: {scores.facts(*b, family)}" for b in chosen if scores.facts(*b, family)) + "."
 
     figures = [Drawn("headline", "How far each encoder falls", "Open circle: score on clean faces. Square: mean over all corruption types and severities. "
-                     f"Diamond: mean over the white-box attacks at 8/255. A short line is a robust encoder. Pale bars: {bars}. "
+                     f"Diamond: mean over the white-box attacks at {eps:g}/255. A short line is a robust encoder. Pale bars: {bars}. "
                      + facts("clean", first), headline.headline(scores, first))]
     data = panels["corruptions"]
     figures.append(Drawn("corruption_gallery", "The corruptions", "Rendered faces, each clean and at severities 1, 3 and 5. The training mixture of DAR-SFRL holds the "
-                         "upper types (severities 1 to 3) and never the lower ones. One face a type, chosen before looking at any result.",
+                         "upper types and never the lower ones.",
                          gallery.corruption_gallery(tuple(data["names"]), data["images"], seen), picture=True))
     data = panels["attacks"]
     figures.append(Drawn("attack_gallery", "The attacks", f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} and its expression probe. "
@@ -110,11 +110,11 @@ def draw_all(scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, s
                              + facts("corruption", [(task, dataset)]), severity.drop_by_corruption(scores, task, dataset, seen)))
     attacked = [block for block in blocks if scores.conditions(*block, "attack")]
     if attacked:
-        figures.append(Drawn("drop_per_attack", "Drop under each attack", f"Points lost under each white-box attack at 8/255, through the whole model. Further left is better. Bars: {bars}. "
+        figures.append(Drawn("drop_per_attack", "Drop under each attack", f"Points lost under each white-box attack at {eps:g}/255, through the whole model. Further left is better. Bars: {bars}. "
                              "UPGD repeats MIFGSM, and EOTPGD repeats PGD, for a model without randomness. " + facts("attack", attacked), attacks.drop_per_attack(scores)))
     if (scores.frame["family"] == "sweep").any():
         figures.append(Drawn("eps_sweep", "Score against the attack's budget", "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off would be a sign of masked gradients. "
-                             f"Dotted: the 8/255 of the tables. Bands: {bars}. " + facts("sweep", attacked), attacks.eps_sweep(scores)))
+                             f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", attacked), attacks.eps_sweep(scores, eps)))
     if any(has_checks(scores, *block) for block in blocks):
         figures.append(Drawn("masking_checks", "Are the attacks strong?", "Left: the attack's loss must not fall with more steps. Right: attacks that do not use the model's own gradient must not reach a lower score "
                              f"than the white-box one. Bars: {bars}. " + facts("check"), masking.masking_checks(scores)))

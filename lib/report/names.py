@@ -46,7 +46,7 @@ ATTACKS = {
     "fgsm": "FGSM", "pgd": "PGD", "upgd": "UPGD", "bim": "BIM", "mifgsm": "MIFGSM", "eotpgd": "EOTPGD",
     "difgsm": "DIFGSM", "nifgsm": "NIFGSM", "sinifgsm": "SINIFGSM",
 }
-CORRUPTIONS = {"jpeg_compression": "JPEG compression", "elastic_transform": "elastic"}
+CORRUPTIONS = {"jpeg_compression": "JPEG", "elastic_transform": "elastic"}
 SUMMARIES = {"mean": "mean", "worst": "worst", "mean_seen": "mean, seen types", "mean_unseen": "mean, unseen types"}
 
 

@@ -46,19 +46,16 @@ class Table:
     facts: dict = field(default_factory=dict)
 
 
-def all_tables(results: pd.DataFrame, seen: tuple[str, ...] = ()) -> list[Table]:
-    """Every table the results can fill. ``seen``: the corruption types of the training mixture."""
+def all_tables(results: pd.DataFrame, seen: tuple[str, ...] = (), eps: float = 8.0) -> list[Table]:
+    """Every table the results can fill. ``seen``: corruption types of the training mixture; ``eps``: the attacks' budget in 255ths."""
     scores = Scores(results)
-    tables = [overview_table(scores)]
-    for family, make in (("attack", attack_table), ("corruption", corruption_table)):
-        for task, dataset in scores.blocks():
-            if scores.conditions(task, dataset, family):
-                extra = (seen,) if family == "corruption" else ()
-                tables.append(make(scores, task, dataset, *extra))
+    tables = [overview_table(scores, eps)]
+    for family, make, more in (("attack", attack_table, eps), ("corruption", corruption_table, tuple(seen))):
+        tables += [make(scores, *block, more) for block in scores.blocks() if scores.conditions(*block, family)]
     return tables
 
 
-def attack_table(scores: Scores, task: str, dataset: str) -> Table:
+def attack_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
     """The paper's layout: a row an encoder; clean, then `score / Drop` under each attack, their mean and the worst."""
     attacks = scores.conditions(task, dataset, "attack")
     methods = names.ordered(scores.methods(task, dataset))
@@ -70,7 +67,7 @@ def attack_table(scores: Scores, task: str, dataset: str) -> Table:
     rows = _encoder_rows(methods)
     cells = {(m, c[1]): _cell(scores, m, task, dataset, "attack", c[1]) for m in methods for c in columns}
     _mark(cells, methods, [c[1] for c in columns], transposed=False)
-    caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under white-box L∞ attacks at 8/255 through the "
+    caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under white-box L∞ attacks at {eps:g}/255 through the "
                f"whole model: {pair} in percent and points. {_facts(scores, task, dataset, 'attack')}")
     notes = [READING + " Clean is measured on the attacked items."] + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else []) + [BOLD, _origin(dataset)]
     return Table(f"attacks_{task}_{dataset}", f"{names.task_label(task, dataset)}: attacks", caption, "Encoder", columns,
@@ -102,7 +99,7 @@ def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, .
                  columns, rows, cells, notes, _source(scores, task, dataset, "corruption"))
 
 
-def overview_table(scores: Scores) -> Table:
+def overview_table(scores: Scores, eps: float = 8.0) -> Table:
     """Each task in three columns: clean, mean over corruptions, mean over attacks."""
     methods = names.ordered(scores.methods())
     columns, cells, described = [], {}, []
@@ -120,7 +117,7 @@ def overview_table(scores: Scores) -> Table:
         described.append(f"{names.task_label(task, dataset)}: {scores.facts(task, dataset, 'clean')}")
     _mark(cells, methods, [c[1] for c in columns], transposed=False)
     caption = ("Every task in one view: clean score, mean over all corruptions and severities, mean over the attacks at "
-               f"8/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}")
+               f"{eps:g}/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}")
     notes = [READING, BOLD]
     if any(dataset == "rendered" for _, dataset in scores.blocks()):
         notes.append(RENDERED)

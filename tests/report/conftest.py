@@ -137,7 +137,7 @@ def make_run() -> dict:
     return {
         "params": {"seed": 0, "pretrain": {"epochs": 8, "batch_size": 192}}, "versions": {"python": "3.11", "torch": "2.14"},
         "machine": "2 CPU cores, no GPU", "stages": [("demo", 62.0), ("pretrain dar_sfrl", 190.0), ("probe dar_sfrl", 31.0)],
-        "seen_corruptions": SEEN,
+        "seen_corruptions": SEEN, "attack_eps": 8.0,
     }
 
 

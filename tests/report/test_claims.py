@@ -100,7 +100,7 @@ def test_written_and_read(results, tmp_path):
 def test_committed_claims_and_tables_are_those_of_the_committed_results():
     results = read_results(REPORTS / "results.csv")
     assert read_claims(REPORTS / "claims.json") == compute_claims(results)
-    seen = tuple(json.loads((REPORTS / "run.json").read_text())["seen_corruptions"])
-    tables = all_tables(results, seen)
+    run = json.loads((REPORTS / "run.json").read_text())
+    tables = all_tables(results, tuple(run["seen_corruptions"]), run["attack_eps"])
     wanted = {f"{t.name}.{suffix}": write(t) for t in tables for suffix, write in (("md", markdown), ("tex", latex), ("csv", csv_text))}
     assert {path.name: path.read_text(encoding="utf-8") for path in (REPORTS / "tables").iterdir()} == wanted

@@ -45,8 +45,8 @@ def drop_per_attack(scores: Scores) -> Figure:
 
 
 @drawn
-def eps_sweep(scores: Scores) -> Figure:
-    """A panel a task: score under PGD against its budget eps * 255 (0 is clean), equal steps on the axis."""
+def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
+    """A panel a task: score under PGD against its budget eps * 255 (0 is clean), equal steps on the axis; ``eps`` is marked."""
     frame = scores.frame[scores.frame["family"] == "sweep"]
     blocks = [block for block in scores.blocks() if ((frame["task"] == block[0]) & (frame["dataset"] == block[1])).any()]
     figure = Figure(figsize=(FULL, 2.5))
@@ -57,11 +57,11 @@ def eps_sweep(scores: Scores) -> Figure:
         methods = names.ordered(set(here["method"]))
         for method in methods:
             cells = [scores.clean(method, dataset, task, "attack")]
-            cells += [scores(method, dataset, task, "sweep", "pgd", severity=eps) for eps in budgets]
+            cells += [scores(method, dataset, task, "sweep", "pgd", severity=budget) for budget in budgets]
             encoder_line(axes, range(len(cells)), cells, method)
-        axes.set_xticks(range(len(budgets) + 1), ["0", *(f"{eps:g}" for eps in budgets)])
-        if 8.0 in budgets:
-            axes.axvline(1 + budgets.index(8.0), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        axes.set_xticks(range(len(budgets) + 1), ["0", *(f"{budget:g}" for budget in budgets)])
+        if eps in budgets:
+            axes.axvline(1 + budgets.index(eps), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         if task in names.CHANCE:
             axes.axhline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
             axes.text(len(budgets), names.CHANCE[task] + 1, "chance", fontsize=6.5, color="#666666", ha="right", va="bottom",

@@ -27,7 +27,7 @@ def corruption_gallery(corruptions: tuple[str, ...], images, seen: tuple[str, ..
     rows, gaps, titles = [], [], {}
     for title, members in sections:
         for start in range(0, len(members), ACROSS):
-            gaps.append((line if rows else 0) + (2 * line if start == 0 and rows else 0))
+            gaps.append((line if rows else 0) + (3 * line if start == 0 and rows else 0))
             if start == 0:
                 titles[len(rows)] = title
             rows.append(members[start : start + ACROSS])

@@ -8,7 +8,7 @@ from lib.report.figures.style import FAINT, FULL, drawn
 
 
 @drawn
-def restoration(labels: tuple[str, ...], degraded, restored, clean, gain: float = 4.0) -> Figure:
+def restoration(labels: tuple[str, ...], degraded, restored, clean, gain: float = 2.0) -> Figure:
     """A row an example: input y, restored x_1 .. x_k, the rest n_k = y - x_k magnified by ``gain``, the clean target.
 
     ``degraded``, ``clean`` [N,3,H,W], ``restored`` [N,k,3,H,W], ``labels`` N names of the degradations. Mean absolute errors to
