@@ -21,22 +21,22 @@ BOTH = ("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeSquint", "eyeW
 ACTIONS: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.6},  # inner brow raiser
     2: {"browOuterUp": 1.4},  # outer brow raiser
-    4: {"browDown": 1.5},  # brow lowerer
+    4: {"browDown": 1.6},  # brow lowerer
     5: {"eyeWide": 1.5},  # upper lid raiser
-    6: {"cheekSquint": 1.3, "eyeSquint": 0.5},  # cheek raiser
+    6: {"cheekSquint": 1.7, "eyeSquint": 0.6},  # cheek raiser
     7: {"eyeSquint": 1.3, "eyeBlink": 0.12},  # lid tightener
     9: {"noseSneer": 1.7},  # nose wrinkler
     10: {"mouthUpperUp": 1.2, "noseSneer": 0.4},  # upper lip raiser
-    12: {"mouthSmile": 1.05},  # lip corner puller
-    14: {"mouthDimple": 1.4},  # dimpler
+    12: {"mouthSmile": 1.15},  # lip corner puller
+    14: {"mouthDimple": 1.3, "mouthFrown": 0.25},  # dimpler
     15: {"mouthFrown": 1.6},  # lip corner depressor
     16: {"mouthLowerDown": 1.0},  # lower lip depressor
     17: {"mouthShrugLower": 1.4, "mouthShrugUpper": 0.5},  # chin raiser
-    20: {"mouthStretch": 1.4},  # lip stretcher
+    20: {"mouthStretch": 1.6, "mouthLowerDown": 0.3},  # lip stretcher
     22: {"mouthFunnel": 1.0},  # lip funneler
-    23: {"mouthRollLower": 0.55, "mouthRollUpper": 0.45, "mouthPress": 0.3},  # lip tightener
-    24: {"mouthPress": 1.2, "mouthRollUpper": 0.25, "mouthRollLower": 0.25},  # lip pressor
-    25: {"mouthLowerDown": 0.45, "mouthUpperUp": 0.35},  # lips part
+    23: {"mouthRollLower": 0.5, "mouthRollUpper": 0.45, "mouthPucker": 0.45, "mouthFrown": 0.2},  # lip tightener
+    24: {"mouthRollLower": 0.65, "mouthRollUpper": 0.6, "mouthPress": 0.3, "mouthFrown": 0.45},  # lip pressor
+    25: {"mouthLowerDown": 0.75, "mouthUpperUp": 0.6, "jawOpen": 0.08},  # lips part
     26: {"jawOpen": 0.75},  # jaw drop
     43: {"eyeBlink": 1.0},  # eye closure
 }

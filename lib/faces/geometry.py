@@ -13,7 +13,7 @@ import numpy as np
 from lib.faces.head_model import PARTS, head_model
 
 KINDS = (*PARTS, "hair", "beard", "cloth", "glasses")
-TWO_SIDED = ("long_hair", "hair", "cloth", "lash", "glasses")
+TWO_SIDED = ("long_hair", "hair", "cloth", "glasses")
 RIM, TUBE, ARM, BRIDGE = 28, 4, 9, 7  # segments of a glasses rim, sides of its tube, points of an arm and the bridge
 PIVOT = np.array([0.0, -1.0, -0.4], np.float32)  # where the head turns on the neck
 
@@ -30,9 +30,9 @@ class DrawMesh:
 
     Attributes:
         triangles: int32 [T,3]. kind: int32 [T] index into ``KINDS``.
-        canon: float32 [V,3] place on the mean head. marks: float32 [V,4] occlusion, lips, ears, eyelids.
+        canon: float32 [V,3] place on the mean head. marks: float32 [V,4] occlusion, lips, ears, rim of the eyelids.
         strand: float32 [V,2] noise coordinates across and along the hair. head_share: float32 [V], 1 moves with the
-            head and 0 with the torso. source: int32 [S] vertex below a shell vertex. shells: kind -> slice into S.
+            head and 0 with the torso. source: int32 [S,2] the two skin vertices a shell vertex is the middle of. shells: kind -> slice into S.
         starts, around: triangles around each vertex.
     """
 
@@ -166,6 +166,35 @@ def _glasses_triangles() -> np.ndarray:
     return np.concatenate(out)
 
 
+def subdivide(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each triangle into four: (triangles [4T,3] of new numbers, the pair of old vertices each new one lies between)."""
+    corners = np.unique(triangles)
+    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
+    edges, which = np.unique(edges, axis=0, return_inverse=True)
+    a, b, c = np.searchsorted(corners, triangles).T
+    ab, bc, ca = which.reshape(3, -1) + len(corners)
+    new = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    return new, np.concatenate([np.stack([corners, corners], 1), edges])
+
+
+def lid_line() -> np.ndarray:
+    """float32 [M]: 1 on the rim of the upper eyelids, less on that of the lower ones, 0 elsewhere."""
+    model = head_model()
+    rim = rim_vertices(model.triangles[model.parts == PARTS.index("skin")])
+    place = model.vertices[rim]
+    lids = (np.abs(place[:, 0]) < 0.6) & (np.abs(place[:, 1]) < 0.2) & (place[:, 2] > 0.3)
+    out = np.zeros(len(model.vertices), np.float32)
+    out[rim[lids]] = np.where(place[lids, 1] > -0.015, 1.0, 0.45)
+    return out
+
+
+def rim_vertices(triangles: np.ndarray) -> np.ndarray:
+    """Vertices on the open border of a set of triangles."""
+    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
+    unique, counts = np.unique(edges, axis=0, return_counts=True)
+    return np.unique(unique[counts == 1])
+
+
 def incidence(triangles: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Triangles around each vertex: (starts int32 [count+1], triangle int32 [3T])."""
     order = np.argsort(triangles.ravel(), kind="stable")
@@ -191,23 +220,25 @@ def draw_mesh() -> DrawMesh:
     sources, shells, count = [], {}, len(place)
     for name, (patch, field, allowed) in fields.items():
         chosen = patch[((field > 0) & allowed)[patch].all(1)]
-        used = np.unique(chosen)
-        lookup = np.full(len(place), -1)
-        lookup[used] = np.arange(len(used))
-        triangles.append(lookup[chosen] + count)
+        if name == "hair":  # the scalp is too coarse for a round outline
+            chosen, pairs = subdivide(chosen)
+        else:
+            used, chosen = np.unique(chosen, return_inverse=True)
+            chosen, pairs = chosen.reshape(-1, 3), np.stack([used, used], 1)
+        triangles.append(chosen + count)
         kinds.append(np.full(len(chosen), KINDS.index(name)))
-        shells[name] = slice(count - len(place), count - len(place) + len(used))
-        sources.append(used)
-        count += len(used)
+        shells[name] = slice(count - len(place), count - len(place) + len(pairs))
+        sources.append(pairs)
+        count += len(pairs)
     source = np.concatenate(sources)
     frame = _glasses_triangles()
     triangles.append(frame + count)
     kinds.append(np.full(len(frame), KINDS.index("glasses")))
     triangles = np.concatenate(triangles).astype(np.int32)
     frame_count = frame.max() + 1
-    canon = np.concatenate([place, place[source], glasses_vertices(place, 0.26, 0.19, 0.3, 0.02)])
-    marks = np.stack([model.occlusion, model.lips, model.ears, model.eyelids], 1)
-    marks = np.concatenate([marks, marks[source], np.tile(np.float32([1, 0, 0, 0]), (frame_count, 1))])
+    canon = np.concatenate([place, place[source].mean(1), glasses_vertices(place, 0.26, 0.19, 0.3, 0.02)])
+    marks = np.stack([model.occlusion, model.lips, model.ears, lid_line()], 1)
+    marks = np.concatenate([marks, marks[source].mean(1), np.tile(np.float32([1, 0, 0, 0]), (frame_count, 1))])
     round_head = np.arctan2(canon[:, 0], canon[:, 2] + 0.55)
     strand = np.stack([round_head * 0.9, np.linalg.norm(canon - [0, 1.0, -0.5], axis=1) * 0.12], 1)
     beard = np.zeros(len(canon), bool)

@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from lib.faces.geometry import rim_vertices
 from lib.faces.head_model import PARTS, head_model
 
 COUNT = 68
@@ -23,20 +24,13 @@ OUTER_LIPS = [(0, -.655, .80), (.07, -.632, .79), (.16, -.672, .74), (.255, -.74
 INNER_LIPS = [(0, -.728), (.10, -.728), (.20, -.74), (.10, -.74), (0, -.74)]
 
 
-def _rim(first: np.ndarray) -> np.ndarray:
-    """Vertices on the open border of a set of triangles."""
-    edges = np.sort(np.concatenate([first[:, [0, 1]], first[:, [1, 2]], first[:, [2, 0]]]), 1)
-    unique, counts = np.unique(edges, axis=0, return_counts=True)
-    return np.unique(unique[counts == 1])
-
-
 @functools.cache
 def landmark_vertices() -> np.ndarray:
     """Vertex index of each of the 68 landmarks, int64 [68]."""
     model = head_model()
     place = model.vertices
     skin = model.triangles[model.parts == PARTS.index("skin")]
-    surface, rim, mouth = np.unique(skin), _rim(skin), model.part("mouth")
+    surface, rim, mouth = np.unique(skin), rim_vertices(skin), model.part("mouth")
     lids = rim[(np.abs(place[rim, 0]) < 0.6) & (np.abs(place[rim, 1]) < 0.2) & (place[rim, 2] > 0.3)]
     inner = np.intersect1d(surface, mouth)
 

@@ -12,7 +12,7 @@ from lib.faces.noise_pictures import noise_pictures
 
 # style -> (thickness in dm, how much volume varies it, silhouette roughness, fringe 0..1)
 CAPS = {"bald": (0, 0, 0, 0), "wreath": (.06, .03, .1, 0), "buzz": (.035, .01, .05, 0), "short": (.10, .09, .25, 0),
-        "volume": (.22, .16, .3, 0), "fringe": (.13, .08, .3, .8), "curly": (.26, .22, .7, .15), "bob": (.12, .08, .2, .0),
+        "volume": (.22, .16, .3, 0), "fringe": (.13, .08, .3, .8), "curly": (.26, .22, .7, 0), "bob": (.12, .08, .2, .0),
         "long": (.10, .08, .2, .0)}
 
 
@@ -46,8 +46,7 @@ def person_mesh(person: Identity) -> PersonMesh:
     shown = np.zeros(len(KINDS), np.int32)
     for kind in ("skin", "torso", "eye", "teeth", "tongue", "mouth"):
         shown[KINDS.index(kind)] = 1
-    shown[KINDS.index("lash")] = int(person.lashes > 0.8)
-
+    
     u0, v0 = person.texture
     thickness, more, rough, fringe = CAPS[person.hair_style]
     cap = mesh.shells["hair"]
@@ -55,12 +54,15 @@ def person_mesh(person: Identity) -> PersonMesh:
     field = hair_field(at, person.hair_lift, person.recession, crown=(
         0.65 + 0.35 * person.hair_length) if person.hair_style == "wreath" else 0.0,
         fringe=fringe * (0.6 + 0.4 * person.hair_length))
-    if person.hair_style != "bald":
-        shown[KINDS.index("hair")] = 2
+    shown[KINDS.index("hair")] = 2 if fringe else 3
+    if person.hair_style == "bald":  # a smooth cover of skin, rounder than the coarse scalp
+        offset[cap, 3] = 0.004
+        cover[count:][cap] = (field + 0.05) * 30
+    else:
         lumps = _noise_at(0, at[:, 0] * 0.6 + u0 + 0.4 * at[:, 2], at[:, 1] * 0.6 + v0) - 0.5
         high = smooth(-0.2, 0.9, at[:, 1])
         full = (thickness + more * person.hair_volume) * (0.35 + 0.65 * high) * (1 + rough * 2 * lumps)
-        offset[cap, 3] = 0.012 + full * smooth(-0.02, 0.22, field)
+        offset[cap, 3] = 0.008 + full * smooth(-0.02, 0.30 if fringe == 0 else 0.15, field)
         offset[cap, 2] = 0.25 * full * smooth(0.5, 0.7, at[:, 2]) * (fringe > 0)
         cover[count:][cap] = field * 9
     if person.hair_style in ("bob", "long"):
@@ -73,8 +75,8 @@ def person_mesh(person: Identity) -> PersonMesh:
     hairs = mesh.shells["beard"]
     if person.beard_style in ("moustache", "goatee", "full"):
         at = mesh.canon[count:][hairs]
-        field = beard_field(at, model.lips[mesh.source[hairs]], person.beard_style)
-        shown[KINDS.index("beard")] = 2
+        field = beard_field(at, model.lips[mesh.source[hairs, 0]], person.beard_style)
+        shown[KINDS.index("beard")] = 3
         low = smooth(-0.75, -1.1, at[:, 1])
         offset[hairs, 3] = 0.008 + (0.03 + 0.14 * person.hair_length * low) * smooth(-0.03, 0.12, field)
         cover[count:][hairs] = field * 10

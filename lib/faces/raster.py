@@ -56,13 +56,21 @@ def normals(vertices: wp.array2d(dtype=wp.vec3), triangles: wp.array2d(dtype=int
 
 
 @wp.kernel
-def extrude(source: wp.array(dtype=int), person: wp.array(dtype=int), offset: wp.array2d(dtype=wp.vec4), first: int,
+def extrude(source: wp.array2d(dtype=int), person: wp.array(dtype=int), offset: wp.array2d(dtype=wp.vec4), first: int,
             vertices: wp.array2d(dtype=wp.vec3), normal: wp.array2d(dtype=wp.vec3)):
-    """Shell vertices: the skin vertex below, moved along its normal (w) and by a vector (xyz)."""
+    """Shell vertices: a skin vertex, or the rounded middle of two, moved along the normal (w) and by a vector (xyz).
+
+    The middle is pulled towards the tangent planes of both ends (Boubekeur and Alexa, Phong Tessellation, 2008).
+    """
     b, i = wp.tid()
-    s = source[i]
+    p = vertices[b, source[i, 0]]
+    q = vertices[b, source[i, 1]]
+    n = normal[b, source[i, 0]]
+    m = normal[b, source[i, 1]]
+    middle = 0.5 * (p + q)
+    middle -= 0.375 * (wp.dot(middle - p, n) * n + wp.dot(middle - q, m) * m)
     o = offset[person[b], i]
-    vertices[b, first + i] = vertices[b, s] + o[3] * normal[b, s] + wp.vec3(o[0], o[1], o[2])
+    vertices[b, first + i] = middle + o[3] * wp.normalize(n + m) + wp.vec3(o[0], o[1], o[2])
 
 
 @wp.kernel
@@ -70,7 +78,9 @@ def place(vertices: wp.array2d(dtype=wp.vec3), normal: wp.array2d(dtype=wp.vec3)
           head: wp.array(dtype=wp.quat), torso: wp.array(dtype=wp.quat), pivot: wp.vec3, shift: wp.array(dtype=wp.vec3)):
     """Turn head and torso about the neck; the neck blends between the two. Then move into the camera's frame."""
     b, v = wp.tid()
-    turn = wp.quat_slerp(torso[b], head[b], head_share[v])
+    turn = head[b]
+    if head_share[v] < 1.0:
+        turn = wp.quat_slerp(torso[b], head[b], head_share[v])
     vertices[b, v] = wp.quat_rotate(turn, vertices[b, v] - pivot) + shift[b]
     normal[b, v] = wp.quat_rotate(turn, normal[b, v])
 
@@ -108,8 +118,8 @@ def visibility(screen: wp.array2d(dtype=wp.vec3), triangles: wp.array2d(dtype=in
                size: int, keys: wp.array3d(dtype=wp.int64)):
     """For each pixel the nearest triangle: the maximum of (bits of 1/depth, triangle).
 
-    ``shown[image, kind]`` is 0 for a kind the image lacks, 1 for solid, 2 for a shell whose pixels count only where
-    its coverage plus strand noise is positive: that gives hair an edge of strands.
+    ``shown[image, kind]`` is 0 for a kind the image lacks, 1 for solid; 2 and 3 for a shell whose pixels count only
+    where its coverage plus noise exceeds 1/2: noise of strands (2), as of a fringe, or fine grain (3), as of short hair.
     """
     b, t = wp.tid()
     how = shown[b, kind[t]]
@@ -128,7 +138,7 @@ def visibility(screen: wp.array2d(dtype=wp.vec3), triangles: wp.array2d(dtype=in
     ca = float(1.0)
     cb = float(1.0)
     cc = float(1.0)
-    if how == 2:
+    if how >= 2:
         ca = cover[person[b], ia]
         cb = cover[person[b], ib]
         cc = cover[person[b], ic]
@@ -149,11 +159,15 @@ def visibility(screen: wp.array2d(dtype=wp.vec3), triangles: wp.array2d(dtype=in
             if wa >= 0.0 and wb >= 0.0 and wc >= 0.0:
                 near = wa * p[2] + wb * q[2] + wc * r[2]
                 solid = bool(True)
-                if how == 2:
+                if how >= 2:
                     c = wa * ca + wb * cb + wc * cc
                     if c < 0.5:
                         at = wa * strand[ia] + wb * strand[ib] + wc * strand[ic]
-                        solid = c + noise(pictures, 1, at[0], at[1]) > 0.5
+                        if how == 2:
+                            solid = c + noise(pictures, 1, at[0], at[1]) > 0.5
+                        else:
+                            solid = c + 0.25 * noise(pictures, 1, at[0], at[1]) + 0.75 * noise(
+                                pictures, 2, at[0] * 4.0, at[1] * 20.0) > 0.5
                 if solid:
                     bits = wp.int64(wp.cast(near, wp.int32))
                     wp.atomic_max(keys, b, y, x, (bits << wp.int64(32)) | wp.int64(t))

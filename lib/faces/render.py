@@ -14,6 +14,7 @@ from lib.faces.person_mesh import PersonMesh, eye_vertices
 from lib.faces.scene import Frame
 
 BATCH = 16
+CASTS = ("skin", "long_hair", "hair", "cloth", "beard")  # what throws a shadow
 
 
 def default_device() -> str:
@@ -91,7 +92,6 @@ def _draw_batch(people: list[PersonMesh], person: np.ndarray, frames: list[Frame
     slot = put(inverse.astype(np.int32), int)
     shown = np.stack([people[k].shown for k in person])
     shown[:, KINDS.index("glasses")] = [int(frame.glasses) for frame in frames]
-    shown = put(shown, int)
     cover = put(np.stack([p.cover for p in chosen]), float)
     looks = np.stack([frame.look for frame in frames])
     vertices = wp.empty((n, total), dtype=wp.vec3, device=device)
@@ -119,8 +119,9 @@ def _draw_batch(people: list[PersonMesh], person: np.ndarray, frames: list[Frame
     launch(raster.project_light, (n, total), vertices, put(looks["shadow_across"], wp.vec3), put(looks["shadow_up"], wp.vec3),
            put(looks["key_direction"], wp.vec3), put(looks["shadow_centre"], wp.vec3), shading.SHADOW_REACH,
            float(shading.SHADOW_SIZE), from_light)
-    for points, side, buffer in ((from_light, shading.SHADOW_SIZE, shadow), (screen, size, keys)):
-        launch(raster.visibility, (n, len(mesh.triangles)), points, s["triangles"], s["kind"], shown, s["two_sided"], cover,
+    casting = put(shown * np.array([kind in CASTS for kind in KINDS], np.int32), int)
+    for points, what, side, buffer in ((from_light, casting, shading.SHADOW_SIZE, shadow), (screen, put(shown, int), size, keys)):
+        launch(raster.visibility, (n, len(mesh.triangles)), points, s["triangles"], s["kind"], what, s["two_sided"], cover,
                slot, s["strand"], s["pictures"], side, buffer)
     launch(shading.shade, (n, image_size, image_size), keys, shadow, wp.array(looks, dtype=shading.Look, device=device),
            s["triangles"], s["kind"], screen, vertices, normal, s["canon"], s["marks"], s["strand"], cover, slot,

@@ -12,7 +12,8 @@ from lib.faces.identity import Identity
 from lib.faces.landmarks import landmark_vertices
 from lib.faces.shading import Look
 
-SPAN = 1.22  # a picture spans this many face heights
+SPAN = 1.09  # a picture spans this many face heights
+RECORD = Look.numpy_dtype()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +72,8 @@ def make_setting(rng: np.random.Generator) -> Setting:
     b = np.concatenate([rng.uniform(-0.1, 1.1, 2), rng.uniform(0.08, 0.3, 2)])
     background = {"back_top": _colour(rng, 0.03, 0.9), "back_low": _colour(rng, 0.03, 0.7), "blob_a": a, "blob_b": b,
                   "blob_a_colour": _colour(rng, 0.03, 0.9), "blob_b_colour": _colour(rng, 0.03, 0.8),
-                  "grain": rng.uniform(0.0, 1.0) ** 2 * 1.2, "grain_scale": np.exp(rng.uniform(np.log(0.3), np.log(3.0))),
-                  "noise_u": rng.random(), "noise_v": rng.random()}
+                  "grain": rng.uniform(0.0, 1.0) ** 3 * 0.9, "grain_scale": np.exp(rng.uniform(np.log(0.3), np.log(3.0))),
+                  "grain_u": rng.random(), "grain_v": rng.random()}
     if rng.random() < 0.35:  # a plain wall
         background["back_low"] = background["back_top"] * rng.uniform(0.5, 1.1)
         background["blob_b_colour"] = background["back_top"]
@@ -81,7 +82,7 @@ def make_setting(rng: np.random.Generator) -> Setting:
         key_direction=_direction(azimuth, rng.uniform(8, 55)), key=key,
         fill_direction=_direction(-side * rng.uniform(20, 80), rng.uniform(-10, 30)), fill=fill, sky=sky, ground=ground,
         exposure=float(exposure * np.exp(0.14 * rng.normal())), background=background, fov=float(rng.uniform(18, 38)),
-        zoom=float(np.exp(0.06 * rng.normal())), shift=rng.normal(size=2) * 0.055, cloth=_colour(rng, 0.02, 0.7),
+        zoom=float(np.exp(0.06 * rng.normal())), shift=np.clip(rng.normal(size=2) * 0.035, -0.08, 0.08), cloth=_colour(rng, 0.02, 0.7),
         cloth_second=_colour(rng, 0.02, 0.8), stripes=float(rng.random() < 0.22) * 0.85,
         vee=float(rng.choice([0.0, 0.0, 0.5, 1.0])), collar=float(rng.choice([0.0, 0.0, 0.1, 0.22])),
         wears_glasses=float(rng.random()))
@@ -123,7 +124,7 @@ def face_box(rest: np.ndarray) -> tuple[np.ndarray, float]:
     model = head_model()
     skin = rest[: len(model.vertices)][model.part("skin")]
     top, chin = skin[:, 1].max(), rest[landmark_vertices()[8], 1]
-    return np.array([0.0, 0.5 * (top + chin) - 0.04, 0.25]), float(top - chin)
+    return np.array([0.0, 0.5 * (top + chin) - 0.10, 0.25]), float(top - chin)
 
 
 def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: np.ndarray, eyes: np.ndarray,
@@ -137,7 +138,7 @@ def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: n
     distance = span * focal
     at_face = rotate(head, middle - PIVOT)
     shift = np.array([span * setting.shift[0], span * setting.shift[1], -distance]) - at_face
-    look = np.zeros((), Look.numpy_dtype())
+    look = np.zeros((), RECORD)
     for name in ("key_direction", "key", "fill_direction", "fill", "sky", "ground", "exposure", "cloth", "cloth_second"):
         look[name] = getattr(setting, name)
     for name, value in setting.background.items():
@@ -150,7 +151,9 @@ def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: n
     look["focal"] = focal
     look["pupil"] = 0.40
     look["hair_gloss"] = 0.35
+    look["hair_is_skin"] = int(person.hair_style == "bald")
     look["hair_streaks"] = 0.75
+    look["hair_curl"] = 0.8 if person.hair_style == "curly" else 0.0
     look["cloth_stripes"] = setting.stripes
     look["head_up"] = rotate(head, np.array([0.0, 0.94, 0.34]))
     across = np.cross([0.0, 1.0, 0.0], setting.key_direction)

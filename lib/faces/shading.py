@@ -41,7 +41,6 @@ class Look:
     noise_u: float
     noise_v: float
     stubble: float
-    beard_style: float
     brow: wp.vec3
     brow_thick: float
     brow_length: float
@@ -58,7 +57,9 @@ class Look:
     gaze_right: wp.vec3
     hair: wp.vec3
     hair_gloss: float
+    hair_is_skin: int
     hair_streaks: float
+    hair_curl: float
     beard: wp.vec3
     cloth: wp.vec3
     cloth_second: wp.vec3
@@ -77,6 +78,8 @@ class Look:
     blob_b_colour: wp.vec3
     grain: float
     grain_scale: float
+    grain_u: float
+    grain_v: float
 
 
 @wp.func
@@ -89,12 +92,14 @@ def bump(x: float, centre: float, width: float) -> float:
 def brow_cover(look: Look, c: wp.vec3, pictures: wp.array3d(dtype=float)) -> float:
     """Coverage of the brows in [0,1] at a place of the mean head: an arch along the ridge, hairs that lean outwards."""
     x = wp.abs(c[0])
-    t = (x - 0.085) / look.brow_length
-    if t < -0.1 or t > 1.1 or c[1] < 0.0 or c[1] > 0.45 or c[2] < 0.2:
+    t = (x - 0.09) / look.brow_length
+    if t < -0.12 or t > 1.1 or c[1] < 0.0 or c[1] > 0.45 or c[2] < 0.2:
         return 0.0
     s = (t - 0.64) / 0.64
-    y = 0.165 + look.brow_height + look.brow_arch * (1.0 - s * s)
-    half = look.brow_thick * (1.0 - 0.62 * wp.max(t, 0.0)) * wp.smoothstep(-0.1, 0.12, t)
+    if s < 0.0:
+        s = 0.75 * s  # the inner end falls less than the tail
+    y = 0.165 + look.brow_height + look.brow_arch * (1.0 - 1.3 * s * s) + 0.012 * t
+    half = look.brow_thick * (1.0 - 0.62 * wp.max(t, 0.0)) * wp.smoothstep(-0.12, 0.14, t)
     hairs = noise(pictures, 1, c[0] * 1.7 + (c[1] - y) * 1.6, c[1] * 0.35)
     d = wp.abs(c[1] - y) / wp.max(half, 0.004) + (hairs - 0.5) * 0.55
     ends = wp.smoothstep(1.08, 0.9, t)
@@ -129,11 +134,11 @@ def crease(look: Look, c: wp.vec3) -> float:
 @wp.func
 def lit(look: Look, p: wp.vec3, n: wp.vec3, shadow: wp.array3d(dtype=wp.int64), b: int) -> float:
     """Share of the key light that arrives, in [0,1]: four taps of the shadow map."""
-    d = p - look.shadow_centre
+    d = p + 0.06 * n - look.shadow_centre  # off the surface, or it would shadow itself at grazing light
     size = float(SHADOW_SIZE)
     u = size * (0.5 + 0.5 * wp.dot(d, look.shadow_across) / SHADOW_REACH) - 0.5
     v = size * (0.5 - 0.5 * wp.dot(d, look.shadow_up) / SHADOW_REACH) - 0.5
-    depth = 8.0 + wp.dot(d, look.key_direction) + 0.05
+    depth = 8.0 + wp.dot(d, look.key_direction) + 0.03
     x = int(wp.floor(u))
     y = int(wp.floor(v))
     if x < 0 or y < 0 or x >= SHADOW_SIZE - 1 or y >= SHADOW_SIZE - 1:
@@ -158,9 +163,12 @@ def ambient(look: Look, n: wp.vec3) -> wp.vec3:
 
 
 @wp.func
-def glint(n: wp.vec3, light: wp.vec3, view: wp.vec3, power: float) -> float:
-    half = wp.normalize(light + view)
-    return wp.pow(wp.max(wp.dot(n, half), 0.0), power)
+def glint(n: wp.vec3, light: wp.vec3, view: wp.vec3, doublings: int) -> float:
+    """Blinn-Phong highlight with exponent 2**doublings."""
+    x = wp.max(wp.dot(n, wp.normalize(light + view)), 0.0)
+    for i in range(doublings):
+        x = x * x
+    return x
 
 
 @wp.func
@@ -172,16 +180,16 @@ def wrap(n: wp.vec3, light: wp.vec3, soft: wp.vec3) -> wp.vec3:
 
 
 @wp.func
-def shade_skin(look: Look, c: wp.vec3, marks: wp.vec4, p: wp.vec3, n: wp.vec3, view: wp.vec3, sun: float,
-               pictures: wp.array3d(dtype=float)) -> wp.vec3:
-    u = c[0] * 0.55 + look.noise_u
-    v = (c[1] + 0.35 * c[2]) * 0.55 + look.noise_v
+def shade_skin(look: Look, c: wp.vec3, round_head: float, marks: wp.vec4, hair: float, n: wp.vec3, view: wp.vec3,
+               sun: float, pictures: wp.array3d(dtype=float)) -> wp.vec3:
+    u = round_head * 0.8 + look.noise_u
+    v = c[1] * 0.6 + look.noise_v
     blotch = noise(pictures, 0, u, v) - 0.5
     fine = noise(pictures, 2, u * 4.0, v * 4.0) - 0.5
     albedo = look.skin * (1.0 + look.blotches * blotch * 0.5 + 0.10 * fine)
     x = wp.abs(c[0])
     red = look.blush * (bump(x, 0.45, 0.24) * bump(c[1], -0.34, 0.2) + 0.9 * bump(x, 0.0, 0.15) * bump(c[1], -0.42, 0.12)
-                        ) * wp.smoothstep(0.0, 0.3, c[2]) + 0.5 * marks[2] + 0.25 * marks[3] + 0.3 * look.blotches * blotch
+                        ) * wp.smoothstep(0.0, 0.3, c[2]) + 0.5 * marks[2] + 0.3 * look.blotches * blotch
     red = wp.clamp(red, 0.0, 1.0)
     albedo = wp.cw_mul(albedo, wp.vec3(1.0, 1.0, 1.0) * (1.0 - red) + look.flush * red)
     if look.freckles > 0.01 and c[2] > 0.0:
@@ -195,9 +203,8 @@ def shade_skin(look: Look, c: wp.vec3, marks: wp.vec4, p: wp.vec3, n: wp.vec3, v
         albedo = albedo * (1.0 - 0.62 * shade) + look.beard * (0.35 * shade)
     lips = wp.smoothstep(0.35, 0.65, marks[1])
     albedo = albedo * (1.0 - lips) + look.lip * (lips * (1.0 + 0.25 * fine))
-    hair = brow_cover(look, c, pictures)
     albedo = albedo * (1.0 - hair) + look.brow * hair
-    rim = wp.smoothstep(0.86, 1.0, marks[3]) * 0.0
+    rim = wp.smoothstep(0.1, 0.8, marks[3]) * look.lashes
     albedo = albedo * (1.0 - rim)
     fold = crease(look, c)
     free = marks[0] * marks[0] * 0.35 + marks[0] * 0.65
@@ -208,9 +215,10 @@ def shade_skin(look: Look, c: wp.vec3, marks: wp.vec4, p: wp.vec3, n: wp.vec3, v
     light = light * (1.0 - 0.5 * fold)
     gloss = look.gloss * (0.75 + 0.5 * fine) * (1.0 - 0.8 * hair) * (1.0 + 0.8 * lips)
     facing = wp.max(wp.dot(n, view), 0.0)
-    fresnel = 0.6 + 1.8 * wp.pow(1.0 - facing, 4.0)
-    shine = look.key * (glint(n, look.key_direction, view, 22.0) * sun * gloss * fresnel)
-    shine += look.fill * (glint(n, look.fill_direction, view, 14.0) * 0.6 * gloss * fresnel * free)
+    grazing = (1.0 - facing) * (1.0 - facing)
+    fresnel = 0.6 + 1.8 * grazing * grazing
+    shine = look.key * (glint(n, look.key_direction, view, 4) * sun * gloss * fresnel)
+    shine += look.fill * (glint(n, look.fill_direction, view, 4) * 0.6 * gloss * fresnel * free)
     return wp.cw_mul(albedo, light) + shine
 
 
@@ -234,27 +242,42 @@ def shade_eye(look: Look, p: wp.vec3, view: wp.vec3, free: float, sun: float) ->
     light = wp.cw_mul(look.key, wrap(n, look.key_direction, soft)) * (0.35 + 0.65 * sun) + wp.cw_mul(
         look.fill, wrap(n, look.fill_direction, soft)) + ambient(look, n)
     cornea = wp.normalize(n + 0.55 * inside * (n - gaze))
-    spot = look.key * (glint(cornea, look.key_direction, view, 110.0) * 2.2) + look.fill * (
-        glint(cornea, look.fill_direction, view, 80.0) * 0.35)
+    spot = look.key * (glint(cornea, look.key_direction, view, 7) * 2.2) + look.fill * (
+        glint(cornea, look.fill_direction, view, 6) * 0.35)
     return (wp.cw_mul(albedo, light) * dim) + spot * wp.min(dim, 1.0)
 
 
 @wp.func
 def shade_hair(look: Look, colour: wp.vec3, at: wp.vec2, cover: float, free: float, n: wp.vec3, view: wp.vec3, sun: float,
                pictures: wp.array3d(dtype=float)) -> wp.vec3:
-    strand = noise(pictures, 1, at[0], at[1])
+    strand = noise(pictures, 1, at[0], at[1]) * (1.0 - look.hair_curl)
+    if look.hair_curl > 0.0:
+        strand += look.hair_curl * noise(pictures, 3, at[0] * 1.3, at[1] * 7.0)
     lock = noise(pictures, 0, at[0] * 0.8 + 0.3, at[1] * 0.6)
     flow = look.head_up - n * wp.dot(look.head_up, n)
     along = wp.normalize(flow + wp.vec3(1.0e-4, 2.0e-4, 0.0))
     half = wp.normalize(look.key_direction + view)
     slope = wp.dot(along, half) + (strand - 0.5) * 0.35
-    shine = wp.pow(wp.max(1.0 - slope * slope, 0.0), 24.0) * look.hair_gloss * wp.max(wp.dot(n, look.key_direction) + 0.3, 0.0)
+    band = wp.max(1.0 - slope * slope, 0.0)
+    band = band * band * band
+    band = band * band * band
+    shine = band * band * look.hair_gloss * wp.max(wp.dot(n, look.key_direction) + 0.3, 0.0)
     albedo = colour * ((1.0 - look.hair_streaks) + look.hair_streaks * (0.35 + 0.75 * strand + 0.55 * lock))
     deep = 0.55 + 0.45 * wp.smoothstep(-0.3, 0.6, cover)
     soft = wp.vec3(0.3, 0.3, 0.3)
     light = wp.cw_mul(look.key, wrap(n, look.key_direction, soft)) * (0.2 + 0.8 * sun) + wp.cw_mul(
         look.fill, wrap(n, look.fill_direction, soft)) + ambient(look, n) * (0.4 + 0.6 * free)
     return wp.cw_mul(albedo, light) * deep + wp.cw_mul(look.key, colour * 0.6 + wp.vec3(0.05, 0.05, 0.05)) * (shine * sun)
+
+
+@wp.func
+def shade_cloth(look: Look, c: wp.vec3, n: wp.vec3, sun: float, pictures: wp.array3d(dtype=float)) -> wp.vec3:
+    weave = noise(pictures, 2, c[0] * 1.3 + c[2], c[1] * 1.3)
+    stripe = wp.smoothstep(-0.1, 0.1, wp.sin(c[1] * 18.0)) * look.cloth_stripes
+    albedo = (look.cloth * (1.0 - stripe) + look.cloth_second * stripe) * (0.8 + 0.4 * weave)
+    d = wp.max(wp.dot(n, look.key_direction), 0.0) * (0.1 + 0.9 * sun)
+    f = wp.max(wp.dot(n, look.fill_direction), 0.0)
+    return wp.cw_mul(albedo, look.key * d + look.fill * f + ambient(look, n) * 0.9)
 
 
 @wp.func
@@ -269,7 +292,7 @@ def shade_background(look: Look, u: float, v: float, pictures: wp.array3d(dtype=
     dv = (v - look.blob_b[1]) / look.blob_b[3]
     w = wp.smoothstep(1.15, 0.85, du * du + dv * dv)
     out = out * (1.0 - w) + look.blob_b_colour * w
-    texture = noise(pictures, 0, u * look.grain_scale + look.noise_v, v * look.grain_scale + look.noise_u) - 0.5
+    texture = noise(pictures, 0, u * look.grain_scale + look.grain_u, v * look.grain_scale + look.grain_v) - 0.5
     return out * wp.max(1.0 + look.grain * texture, 0.0)
 
 
@@ -300,8 +323,6 @@ def mask_of(kind: int, c: wp.vec3, marks: wp.vec4, brow: float) -> int:
         return 5
     if kind == 3 or kind == 4 or kind == 7:
         return 8
-    if kind == 5:
-        return 1
     if kind == 6 or kind == 8:
         return 10
     if kind == 9:
@@ -310,13 +331,25 @@ def mask_of(kind: int, c: wp.vec3, marks: wp.vec4, brow: float) -> int:
 
 
 @wp.func
-def tone(x: float) -> float:
-    """Filmic shoulder, then the sRGB curve."""
+def shoulder(x: float) -> float:
+    """Film's soft end of the bright range."""
     y = wp.max(x, 0.0)
-    y = y * (1.0 + y * 0.12) / (1.0 + y * 0.55)
-    if y < 0.0031308:
-        return 12.92 * y
-    return 1.055 * wp.pow(wp.min(y, 1.0), 1.0 / 2.4) - 0.055
+    return wp.min(y * (1.0 + y * 0.12) / (1.0 + y * 0.55), 1.0)
+
+
+@wp.func
+def srgb(x: float) -> float:
+    if x < 0.0031308:
+        return 12.92 * x
+    return 1.055 * wp.pow(x, 1.0 / 2.4) - 0.055
+
+
+@wp.func
+def kind_at(key: wp.int64, kind: wp.array(dtype=int)) -> int:
+    """The kind of part a visibility key shows, -1 for the background."""
+    if key == wp.int64(0):
+        return -1
+    return kind[wp.int32(key & wp.int64(4294967295))]
 
 
 @wp.kernel
@@ -326,14 +359,24 @@ def shade(keys: wp.array3d(dtype=wp.int64), shadow: wp.array3d(dtype=wp.int64), 
           marks: wp.array(dtype=wp.vec4), strand: wp.array(dtype=wp.vec2), cover: wp.array2d(dtype=float),
           person: wp.array(dtype=int), pictures: wp.array3d(dtype=float), samples: int,
           image: wp.array4d(dtype=wp.uint8), mask: wp.array3d(dtype=wp.uint8)):
-    """Colour and part of each pixel: the mean of samples x samples points; the part is that of the middle one."""
+    """Colour and part of each pixel: the mean over points of a samples x samples grid; the part is the middle point's."""
     b, row, column = wp.tid()
     look = looks[b]
     side = float(keys.shape[1])
     total = wp.vec3(0.0, 0.0, 0.0)
     label = int(0)
+    first = kind_at(keys[b, row * samples, column * samples], kind)
+    mixed = bool(False)
     for j in range(samples):
         for i in range(samples):
+            if kind_at(keys[b, row * samples + j, column * samples + i], kind) != first:
+                mixed = True
+    count = float(0.0)
+    for j in range(samples):
+        for i in range(samples):
+            if not mixed and (i + j) % 2 == 1:
+                continue  # inside one part every second point is enough
+            count += 1.0
             y = row * samples + j
             x = column * samples + i
             key = keys[b, y, x]
@@ -364,12 +407,17 @@ def shade(keys: wp.array3d(dtype=wp.int64), shadow: wp.array3d(dtype=wp.int64), 
                 n = wp.normalize(wa * normal[b, ia] + wb * normal[b, ib] + wc * normal[b, ic])
                 c = wa * canon[ia] + wb * canon[ib] + wc * canon[ic]
                 m = wa * marks[ia] + wb * marks[ib] + wc * marks[ic]
+                at = wa * strand[ia] + wb * strand[ib] + wc * strand[ic]
                 view = -wp.normalize(p)
+                if k == 6 or k == 8 or k == 10:  # seen from either side
+                    if wp.dot(n, view) < 0.0:
+                        n = -n
                 sun = lit(look, p, n, shadow, b)
                 brow = float(0.0)
-                if k == 0 or k == 1:
-                    colour = shade_skin(look, c, m, p, n, view, sun, pictures)
+                bald = k == 8 and look.hair_is_skin > 0
+                if k <= 1 or bald:
                     brow = brow_cover(look, c, pictures)
+                    colour = shade_skin(look, c, at[0], m, brow, n, view, sun, pictures)
                 elif k == 2:
                     colour = shade_eye(look, p, view, m[0], sun)
                 elif k == 3:
@@ -380,37 +428,26 @@ def shade(keys: wp.array3d(dtype=wp.int64), shadow: wp.array3d(dtype=wp.int64), 
                     deep = wp.smoothstep(0.25, 0.75, c[2])
                     light = look.key * wp.max(wp.dot(n, look.key_direction), 0.0) * 0.5 + look.sky + look.fill * 0.3
                     colour = wp.cw_mul(wp.vec3(0.26, 0.07, 0.06), light) * (0.04 + 0.5 * deep * deep)
-                elif k == 5:
-                    colour = look.brow * look.lashes * 0.25
                 elif k == 9:
-                    at = wa * strand[ia] + wb * strand[ib] + wc * strand[ic]
                     colour = shade_hair(look, look.beard, at, 0.5, m[0], n, view, sun, pictures)
                 elif k == 6 or k == 8:
-                    if wp.dot(n, view) < 0.0:
-                        n = -n
-                    at = wa * strand[ia] + wb * strand[ib] + wc * strand[ic]
                     q = person[b]
                     deep = wa * cover[q, ia] + wb * cover[q, ib] + wc * cover[q, ic]
                     colour = shade_hair(look, look.hair, at, deep, m[0], n, view, sun, pictures)
                 elif k == 10:
-                    if wp.dot(n, view) < 0.0:
-                        n = -n
-                    weave = noise(pictures, 2, c[0] * 1.3 + c[2], c[1] * 1.3)
-                    stripe = wp.smoothstep(-0.1, 0.1, wp.sin(c[1] * 18.0)) * look.cloth_stripes
-                    albedo = (look.cloth * (1.0 - stripe) + look.cloth_second * stripe) * (0.8 + 0.4 * weave)
-                    d = wp.max(wp.dot(n, look.key_direction), 0.0) * (0.1 + 0.9 * sun)
-                    f = wp.max(wp.dot(n, look.fill_direction), 0.0)
-                    colour = wp.cw_mul(albedo, look.key * d + look.fill * f + ambient(look, n) * 0.9)
+                    colour = shade_cloth(look, c, n, sun, pictures)
                 else:
                     d = wp.max(wp.dot(n, look.key_direction), 0.0)
                     colour = wp.cw_mul(look.frame, look.key * d + look.fill * 0.4 + look.sky) + look.key * (
-                        0.5 * glint(n, look.key_direction, view, 30.0))
+                        0.5 * glint(n, look.key_direction, view, 5))
+                if bald:
+                    k = 0
                 part = mask_of(k, c, m, brow)
-            if j == samples / 2 and i == samples / 2:
+            if i == j and i == samples / 2:
                 label = part
             e = look.exposure
-            total += wp.vec3(tone(colour[0] * e), tone(colour[1] * e), tone(colour[2] * e))
-    total = total / float(samples * samples)
+            total += wp.vec3(shoulder(colour[0] * e), shoulder(colour[1] * e), shoulder(colour[2] * e))
+    total = total / count
     for channel in range(3):
-        image[b, row, column, channel] = wp.uint8(wp.clamp(total[channel] * 255.0 + 0.5, 0.0, 255.0))
+        image[b, row, column, channel] = wp.uint8(wp.clamp(srgb(total[channel]) * 255.0 + 0.5, 0.0, 255.0))
     mask[b, row, column] = wp.uint8(label)
