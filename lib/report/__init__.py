@@ -1,1 +1,1 @@
-"""Tables, figures, claims and the HTML report. All of it reads the tidy results and nothing else of a run's internals."""
+"""Tables, figures, claims and the HTML report, all drawn from the tidy results."""

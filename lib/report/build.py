@@ -1,17 +1,15 @@
 """From results, histories and picture panels to everything under reports/."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lib.files import write_aside
 from lib.report import names, table_formats
-from lib.report.checks import has_checks
-from lib.report.claims import BLOCKS, compute_claims, write_claims
-from lib.report.figures import action_units, attacks, embedding, gallery, headline, masking, restoration, severity, style, training
+from lib.report.claims import compute_claims, write_claims
+from lib.report.draw import draw_all
+from lib.report.figures import style
 from lib.report.html import write_html
 from lib.report.summary import Scores
 from lib.report.tables import all_tables
@@ -23,22 +21,13 @@ PANELS = {
     "embeddings": ("features", "expression", "identity"),
 }
 RESTORERS = ("dar_sfrl", "dar_sfrl_released")  # methods whose stages can be shown
-RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_eps")
+RUN = ("params", "versions", "machine", "stages", "seen_corruptions")
 
 
-@dataclass
-class Drawn:
-    """A figure with its title and the caption that says how to read it. ``picture``: made of images, not of lines."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-    picture: bool = False
-
-
-def build_report(results: pd.DataFrame, histories: dict[str, pd.DataFrame], panels: dict, run: dict, out: str | Path) -> Path:
-    """Write ``out``/tables/*.{md,tex,csv}, figures/*.{svg,png}, claims.json, run.json and report.html; return the page's path.
+def build_report(
+    results: pd.DataFrame, histories: dict[str, pd.DataFrame], panels: dict, run: dict, out: str | Path
+) -> Path:
+    """Write tables/*.{md,tex,csv}, figures/*.{svg,png}, claims.json, run.json and report.html into ``out``.
 
     Args:
         results: tidy results (``lib.results``); the caller writes them to ``out``/results.csv, where the page links to.
@@ -48,97 +37,41 @@ def build_report(results: pd.DataFrame, histories: dict[str, pd.DataFrame], pane
             'attacks': {'names', 'encoder' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
             'restoration': {'encoder', 'labels', 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
             'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]}}.
-            Pictures are float in [0,1] or uint8, of faces that no encoder was trained on. 'restoration' is left out only where no method with a restorer was run.
+            Pictures are float in [0,1] or uint8, of faces that no encoder was trained on; eps, the budget of all
+            attacks, in [0,1] too. 'restoration' is left out only where no method with a restorer was run.
         run: {'params': nested dict, 'versions': {name: version}, 'machine': text, 'stages': [(name, seconds)],
-            'seen_corruptions': types in the training mixture, 'attack_eps': the attacks' budget in 255ths}.
+            'seen_corruptions': types in the training mixture}.
 
+    Returns:
+        The page's path.
     Raises:
         ValueError: something of the above is missing or does not fit, or the panels are not of rendered faces.
     """
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
-    seen = tuple(run["seen_corruptions"])
-    tables = all_tables(results, seen, run["attack_eps"])
+    seen, eps = tuple(run["seen_corruptions"]), round(255 * float(panels["attacks"]["eps"]), 4)
+    tables = all_tables(results, seen, eps)
     claims = compute_claims(results)
-    drawn = draw_all(scores, histories, panels, seen, run["attack_eps"])
+    drawn = draw_all(scores, histories, panels, seen, eps)
     with write_aside(out / "tables", folder=True) as folder:
         for table in tables:
-            for suffix, text in (("md", table_formats.markdown(table)), ("tex", table_formats.latex(table)), ("csv", table_formats.csv_text(table))):
+            for suffix, text in (
+                ("md", table_formats.markdown(table)),
+                ("tex", table_formats.latex(table)),
+                ("csv", table_formats.csv_text(table)),
+            ):
                 (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
     with write_aside(out / "figures", folder=True) as folder:
         for entry in drawn:
             style.save(entry.figure, folder / entry.name)
     write_claims(claims, out / "claims.json")
+    record = {name: run[name] for name in RUN} | {"attack_eps": eps}
     with write_aside(out / "run.json") as aside:
-        aside.write_text(json.dumps({name: run[name] for name in RUN}, indent=1, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.write_text(
+            json.dumps(record, indent=1, default=str, ensure_ascii=False) + "\n",
+            encoding="utf-8",
+        )
     return write_html(results, tables, drawn, claims, run, out)
-
-
-def draw_all(scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, seen: tuple[str, ...], eps: float) -> list[Drawn]:
-    """Every figure of the report, in its order."""
-    blocks = scores.blocks()
-    first = [block for block in BLOCKS if block in blocks] or blocks[:2]
-    seeds = int(scores.frame["seeds"].max())
-    bars = f"95% intervals over subjects{' and seeds' if seeds > 1 else ''}"
-    def facts(family, chosen=blocks):
-        return "; ".join(f"{names.task_label(*b)}: {scores.facts(*b, family)}" for b in chosen if scores.facts(*b, family)) + "."
-
-    figures = [Drawn("headline", "How far each encoder falls", "Open circle: score on clean faces. Square: mean over all corruption types and severities. "
-                     f"Diamond: mean over the white-box attacks at {eps:g}/255. A short line is a robust encoder. Pale bars: {bars}. "
-                     + facts("clean", first), headline.headline(scores, first))]
-    data = panels["corruptions"]
-    figures.append(Drawn("corruption_gallery", "The corruptions", "Rendered faces, each clean and at severities 1, 3 and 5. The training mixture of DAR-SFRL holds the "
-                         "upper types and never the lower ones.",
-                         gallery.corruption_gallery(tuple(data["names"]), data["images"], seen), picture=True))
-    data = panels["attacks"]
-    figures.append(Drawn("attack_gallery", "The attacks", f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} and its expression probe. "
-                         "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change allowed.",
-                         gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]), picture=True))
-    if "restoration" in panels:
-        data = panels["restoration"]
-        figures.append(Drawn("restoration", "What DAFR restores, stage by stage", f"{names.look(data['encoder']).label} on rendered faces it was not trained on. "
-                             "From the degraded input y through the restored images of the stages to the clean target; n is what the last stage removed (mid-grey = nothing). "
-                             "Numbers: mean absolute difference from the clean face, in grey levels of 255.",
-                             restoration.restoration(tuple(data["labels"]), data["degraded"], data["restored"], data["clean"]), picture=True))
-    corrupted = [block for block in blocks if scores.conditions(*block, "corruption")]
-    if corrupted:
-        figures.append(Drawn("drop_by_severity", "Drop against severity", f"Points lost against clean faces, mean over all corruption types. Lower is better. Bands: {bars} (controls without). "
-                             + facts("corruption", corrupted), severity.drop_by_severity(scores)))
-    for task, dataset in [block for block in corrupted if block in first]:
-        figures.append(Drawn(f"drop_by_corruption_{task}_{dataset}", f"Each corruption: {names.task_label(task, dataset)}",
-                             f"Points lost under each corruption type; 'seen' types are in DAR-SFRL's training mixture. Bands: {bars}. "
-                             + facts("corruption", [(task, dataset)]), severity.drop_by_corruption(scores, task, dataset, seen)))
-    attacked = [block for block in blocks if scores.conditions(*block, "attack")]
-    if attacked:
-        figures.append(Drawn("drop_per_attack", "Drop under each attack", f"Points lost under each white-box attack at {eps:g}/255, through the whole model. Further left is better. Bars: {bars}. "
-                             "UPGD repeats MIFGSM, and EOTPGD repeats PGD, for a model without randomness. " + facts("attack", attacked), attacks.drop_per_attack(scores)))
-    if (scores.frame["family"] == "sweep").any():
-        figures.append(Drawn("eps_sweep", "Score against the attack's budget", "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off would be a sign of masked gradients. "
-                             f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", attacked), attacks.eps_sweep(scores, eps)))
-    if any(has_checks(scores, *block) for block in blocks):
-        figures.append(Drawn("masking_checks", "Are the attacks strong?", "Left: the attack's loss must not fall with more steps. Right: attacks that do not use the model's own gradient must not reach a lower score "
-                             f"than the white-box one. Bars: {bars}. " + facts("check"), masking.masking_checks(scores)))
-    units = [dataset for task, dataset in blocks if task == "action_units"]
-    for dataset in units:
-        figures.append(Drawn(f"action_units_{dataset}", f"Each action unit, {names.DATASET_SHORT.get(dataset, dataset)}", "F1 of each action unit on clean faces (open) and as the mean over the attacks (filled). "
-                             f"Pale bars: {bars}. " + facts("attack", [("action_units", dataset)]), action_units.per_action_unit(scores, dataset)))
-    data = panels["embeddings"]
-    figures.append(Drawn("embedding_map", "What the features hold", f"t-SNE of the features of {len(data['expression']):,} rendered faces, coloured by expression (top) and person (bottom). Distances between far groups mean nothing in such a map; "
-                         "the percentages do: the share of an image's 5 nearest neighbours, by cosine in the features themselves, with the same expression or person.",
-                         embedding.embedding_map(_for_map(data["features"]), data["expression"], data["identity"])))
-    if histories:
-        figures.append(Drawn("training_curves", "Training", "Loss and its terms; below, the collapse meter: embedding std is 1 when features spread like random directions and 0 when all faces get the same feature; "
-                             "effective rank counts the directions in use. No labels are used here.", training.training_curves(histories)))
-    return figures
-
-
-def _for_map(features: dict) -> dict:
-    """At most six encoders are readable side by side: controls made from another encoder are left out first."""
-    keep = names.ordered(features)
-    for method in ("blur", "identity_restorer"):
-        if len(keep) > 6 and method in keep:
-            keep.remove(method)
-    return {method: features[method] for method in keep[:6]}
 
 
 def _check(scores: Scores, histories: dict, panels: dict, run: dict) -> None:
@@ -146,7 +79,10 @@ def _check(scores: Scores, histories: dict, panels: dict, run: dict) -> None:
     if lacking:
         raise ValueError(f"run: expected the keys {', '.join(RUN)}, missing {', '.join(lacking)}")
     if panels.get("source") != "rendered":
-        raise ValueError(f"panels['source']: expected 'rendered' (photographs are never put into figures), got {panels.get('source')!r}")
+        raise ValueError(
+            "panels['source']: expected 'rendered' (photographs are never put into figures), got "
+            f"{panels.get('source')!r}"
+        )
     methods = scores.methods()
     for panel, keys in PANELS.items():
         if panel not in panels:
@@ -156,6 +92,9 @@ def _check(scores: Scores, histories: dict, panels: dict, run: dict) -> None:
         lacking = [key for key in keys if key not in panels[panel]]
         if lacking:
             raise ValueError(f"panels[{panel!r}]: expected the keys {', '.join(keys)}, missing {', '.join(lacking)}")
-    lacking = [m for m in names.ordered(methods) if names.look(m).group != "control" and m not in histories]
+    trained = [m for m in names.ordered(methods) if m in names.ENCODERS and names.look(m).group != "control"]
+    lacking = [m for m in trained if m not in histories]
     if lacking:
-        raise ValueError(f"histories: expected one for each pre-trained encoder in results, missing {', '.join(lacking)}")
+        raise ValueError(
+            f"histories: expected one for each pre-trained encoder in results, missing {', '.join(lacking)}"
+        )

@@ -1,7 +1,7 @@
 """The rows of the family 'check' (are gradients masked?) as the figure and the claims need them.
 
-Rows with the metric 'loss' are PGD's loss by its steps (severity); rows with the task's main metric are the score under an
-attack that does not use the model's own gradient (its name is the condition), or, 'white_box', that does.
+Rows with the metric 'loss' are PGD's loss by its steps (severity). Rows with the task's main metric are the score under
+an attack that does not use the model's own gradient (its name is the condition) or, 'white_box', that does.
 """
 
 from lib.report import names
@@ -28,7 +28,7 @@ def other_attacks(scores: Scores, method: str, task: str, dataset: str) -> dict[
 
 
 def white_box(scores: Scores, method: str, task: str, dataset: str) -> tuple | None:
-    """Score under the white-box attack to compare with: measured on the checks' own images where there is such a row, else PGD."""
+    """Score under the white-box attack to compare with: on the checks' own images where it was measured, else PGD's."""
     own = scores(method, dataset, task, "check", "white_box")
     return own or scores(method, dataset, task, "attack", "pgd")
 

@@ -47,43 +47,60 @@ def compute_claims(results: pd.DataFrame) -> list[Claim]:
 
 
 def answer(results: pd.DataFrame) -> list[str]:
-    """'Does pre-training survive degraded and attacked faces?' answered in a few sentences, from the numbers: verdict first,
-    then one sentence a task, then how many of the claims hold."""
+    """'Does pre-training survive degraded and attacked faces?' answered from the numbers in a few sentences.
+
+    The verdict first, then one sentence a task, then how many of the claims hold.
+    """
     scores, claims = Scores(results), compute_claims(results)
     main = [claim for claim in claims if claim.key.endswith(("corruption_vs_simclr", "attack_vs_simclr"))]
     if not main:
-        return ["The encoders that the question compares were not all part of this run; the tables say what was measured."]
+        return [
+            "The encoders that the question compares were not all part of this run; the tables say what was measured."
+        ]
     ours, plain, won = names.look(OURS).label, names.look(PLAIN).label, sum(claim.holds for claim in main)
-    sentences = [f"Yes, better than plain contrastive pre-training: {ours} loses clearly less than {plain} on {_every(len(main))}."
-                 if won == len(main) else f"In part: {ours} loses clearly less than {plain} on {won} of the {len(main)} means compared."
-                 if won else f"No: {ours} does not lose clearly less than {plain} on any mean compared."]
+    sentences = [
+        f"Yes, better than plain contrastive pre-training: {ours} loses clearly less than {plain} on "
+        f"{_every(len(main))}."
+        if won == len(main)
+        else f"In part: {ours} loses clearly less than {plain} on {won} of the {len(main)} means compared."
+        if won
+        else f"No: {ours} does not lose clearly less than {plain} on any mean compared."
+    ]
     for task, dataset in BLOCKS:
         parts = []
         for method in (OURS, ADVERSARIAL, PLAIN):
             pair = [scores(method, dataset, task, family, "mean", "drop") for family in ("corruption", "attack")]
             if None not in pair:
                 first = not parts
-                parts.append(f"{names.look(method).label} {'loses ' if first else ''}{pair[0][0]:.1f} {'points under corruptions ' if first else ''}"
-                             f"and {pair[1][0]:.1f}{' under attacks' if first else ''}")
+                parts.append(
+                    f"{names.look(method).label} {'loses ' if first else ''}{pair[0][0]:.1f} "
+                    f"{'points under corruptions ' if first else ''}"
+                    f"and {pair[1][0]:.1f}{' under attacks' if first else ''}"
+                )
         if parts:
             sentences.append(f"{names.task_label(task, dataset)}: {_join(parts)}.")
     failed = [claim for claim in claims if not claim.holds]
-    sentences.append(f"All {len(claims)} statements checked below hold." if not failed else
-                     f"{len(claims) - len(failed)} of the {len(claims)} statements checked below hold. Those that do not: "
-                     + "; ".join(claim.title for claim in failed) + ".")
+    sentences.append(
+        f"All {len(claims)} statements checked below hold."
+        if not failed
+        else f"{len(claims) - len(failed)} of the {len(claims)} statements checked below hold. Those that do not: "
+        + "; ".join(claim.title for claim in failed)
+        + "."
+    )
     return sentences
 
 
 def write_claims(claims: list[Claim], path: str | Path) -> Path:
-    """claims.json: a list of objects with the fields of ``Claim``."""
+    """claims.json: {'claims': [an object with the fields of ``Claim``, ...]}."""
     with write_aside(path) as aside:
-        aside.write_text(json.dumps([asdict(claim) for claim in claims], indent=1, ensure_ascii=False) + "\n")
+        listed = {"claims": [asdict(claim) for claim in claims]}
+        aside.write_text(json.dumps(listed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Path(path)
 
 
 def read_claims(path: str | Path) -> list[Claim]:
     """The claims that ``write_claims`` wrote."""
-    return [Claim(**entry) for entry in json.loads(Path(path).read_text())]
+    return [Claim(**entry) for entry in json.loads(Path(path).read_text(encoding="utf-8"))["claims"]]
 
 
 def _less_drop(scores, task, dataset, family) -> list[Claim]:
@@ -92,12 +109,23 @@ def _less_drop(scores, task, dataset, family) -> list[Claim]:
     if ours is None or plain is None:
         return []
     holds = ours[2] < plain[1]
-    how = "clearly less (the intervals do not overlap)" if holds else (
-        "less, but the intervals overlap" if ours[0] < plain[0] else "not less")
+    how = (
+        "clearly less (the intervals do not overlap)"
+        if holds
+        else ("less, but the intervals overlap" if ours[0] < plain[0] else "not less")
+    )
     where = _where(task, dataset, family)
-    text = (f"{names.look(OURS).label} loses {_points(ours)} on the {where}, {names.look(PLAIN).label} {_points(plain)}: {how}.")
-    return [Claim(f"{task}_{dataset}_{family}_vs_simclr", names.task_label(task, dataset), f"clearly less drop than {names.look(PLAIN).label}, {where}", text, holds,
-                  {"dar_sfrl": _numbers(ours), "simclr": _numbers(plain)})]
+    text = _compared(ours, where, PLAIN, plain, how)
+    return [
+        Claim(
+            f"{task}_{dataset}_{family}_vs_simclr",
+            names.task_label(task, dataset),
+            f"clearly less drop than {names.look(PLAIN).label}, {where}",
+            text,
+            holds,
+            {"dar_sfrl": _numbers(ours), "simclr": _numbers(plain)},
+        )
+    ]
 
 
 def _no_worse(scores, task, dataset, family) -> list[Claim]:
@@ -107,11 +135,21 @@ def _no_worse(scores, task, dataset, family) -> list[Claim]:
         return []
     holds = ours[0] <= other[0]
     apart = ours[2] < other[1] or other[2] < ours[1]
-    how = ("at least as good" if holds else "worse") + (" (the intervals do not overlap)" if apart else " (the intervals overlap)")
+    how = ("at least as good" if holds else "worse") + (
+        " (the intervals do not overlap)" if apart else " (the intervals overlap)"
+    )
     where = _where(task, dataset, family)
-    text = f"{names.look(OURS).label} loses {_points(ours)} on the {where}, {names.look(ADVERSARIAL).label} {_points(other)}: {how}."
-    return [Claim(f"{task}_{dataset}_{family}_vs_simclr_adversarial", names.task_label(task, dataset), f"no more drop than {names.look(ADVERSARIAL).label}, {where}",
-                  text, holds, {"dar_sfrl": _numbers(ours), "simclr_adversarial": _numbers(other)})]
+    text = _compared(ours, where, ADVERSARIAL, other, how)
+    return [
+        Claim(
+            f"{task}_{dataset}_{family}_vs_simclr_adversarial",
+            names.task_label(task, dataset),
+            f"no more drop than {names.look(ADVERSARIAL).label}, {where}",
+            text,
+            holds,
+            {"dar_sfrl": _numbers(ours), "simclr_adversarial": _numbers(other)},
+        )
+    ]
 
 
 def _clean(scores, task, dataset) -> list[Claim]:
@@ -121,11 +159,21 @@ def _clean(scores, task, dataset) -> list[Claim]:
     difference = round(ours[0] - plain[0], 4)
     holds = difference >= -CLEAN_MARGIN
     how = f"within {CLEAN_MARGIN:g} points or better" if holds else f"more than {CLEAN_MARGIN:g} points worse"
-    text = (f"On clean faces ({names.task_label(task, dataset)}) {names.look(OURS).label} scores {_percent(ours)}, "
-            f"{names.look(PLAIN).label} {_percent(plain)}: {difference:+.1f} points, {how}.")
-    return [Claim(f"{task}_{dataset}_clean_vs_simclr", names.task_label(task, dataset), f"clean score within {CLEAN_MARGIN:g} points of {names.look(PLAIN).label}, "
-                  f"{names.task_label(task, dataset)}", text, holds,
-                  {"dar_sfrl": _numbers(ours), "simclr": _numbers(plain), "difference": difference})]
+    text = (
+        f"On clean faces ({names.task_label(task, dataset)}) {names.look(OURS).label} scores {_percent(ours)}, "
+        f"{names.look(PLAIN).label} {_percent(plain)}: {difference:+.1f} points, {how}."
+    )
+    return [
+        Claim(
+            f"{task}_{dataset}_clean_vs_simclr",
+            names.task_label(task, dataset),
+            f"clean score within {CLEAN_MARGIN:g} points of {names.look(PLAIN).label}, "
+            f"{names.task_label(task, dataset)}",
+            text,
+            holds,
+            {"dar_sfrl": _numbers(ours), "simclr": _numbers(plain), "difference": difference},
+        )
+    ]
 
 
 def _loss_rises(scores, task, dataset) -> list[Claim]:
@@ -135,10 +183,22 @@ def _loss_rises(scores, task, dataset) -> list[Claim]:
     steps, losses = list(curve), [cell[0] for cell in curve.values()]
     span = max(abs(x) for x in losses)
     holds = losses[-1] > losses[0] and all(b >= a - NOISE * span for a, b in zip(losses, losses[1:]))
-    text = (f"Against {names.look(OURS).label} ({names.task_label(task, dataset)}) PGD's loss goes from {losses[0]:.3g} with {steps[0]:g} "
-            f"step{'' if steps[0] == 1 else 's'} to {losses[-1]:.3g} with {steps[-1]:g}{'' if holds else ', but not always upwards'}.")
-    return [Claim(f"{task}_{dataset}_loss_rises", names.task_label(task, dataset), f"attack loss rises with steps, {names.task_label(task, dataset)}", text, holds,
-                  {"steps": steps, "loss": [round(float(x), 4) for x in losses]})]
+    text = (
+        f"Against {names.look(OURS).label} ({names.task_label(task, dataset)}) PGD's loss goes from {losses[0]:.3g} "
+        f"with {steps[0]:g} "
+        f"step{'' if steps[0] == 1 else 's'} to {losses[-1]:.3g} with "
+        f"{steps[-1]:g}{'' if holds else ', but not always upwards'}."
+    )
+    return [
+        Claim(
+            f"{task}_{dataset}_loss_rises",
+            names.task_label(task, dataset),
+            f"attack loss rises with steps, {names.task_label(task, dataset)}",
+            text,
+            holds,
+            {"steps": steps, "loss": [round(float(x), 4) for x in losses]},
+        )
+    ]
 
 
 def _large_budget(scores, task, dataset) -> list[Claim]:
@@ -146,10 +206,21 @@ def _large_budget(scores, task, dataset) -> list[Claim]:
     if cell is None:
         return []
     holds = cell[0] <= NEAR_ZERO
-    text = (f"PGD with eps = {LARGE_BUDGET:g}/255 leaves {names.look(OURS).label} {_percent(cell)} on {names.task_label(task, dataset)}: "
-            f"{'about zero' if holds else 'not zero, so the attack may be weak or the gradient masked'}.")
-    return [Claim(f"{task}_{dataset}_large_budget", names.task_label(task, dataset), f"eps = {LARGE_BUDGET:g}/255 drives the score to about zero, {names.task_label(task, dataset)}",
-                  text, holds, {"dar_sfrl": _numbers(cell)})]
+    text = (
+        f"PGD with eps = {LARGE_BUDGET:g}/255 leaves {names.look(OURS).label} {_percent(cell)} on "
+        f"{names.task_label(task, dataset)}: "
+        f"{'about zero' if holds else 'not zero, so the attack may be weak or the gradient masked'}."
+    )
+    return [
+        Claim(
+            f"{task}_{dataset}_large_budget",
+            names.task_label(task, dataset),
+            f"eps = {LARGE_BUDGET:g}/255 drives the score to about zero, {names.task_label(task, dataset)}",
+            text,
+            holds,
+            {"dar_sfrl": _numbers(cell)},
+        )
+    ]
 
 
 def _no_masking(scores, task, dataset) -> list[Claim]:
@@ -158,11 +229,35 @@ def _no_masking(scores, task, dataset) -> list[Claim]:
         return []
     stronger = [name for name, cell in others.items() if cell[0] < own[0] - MASKING_MARGIN]
     listed = ", ".join(f"{names.condition_label(name)} {_percent(cell)}" for name, cell in others.items())
-    verdict = "none does better than its own gradient" if not stronger else (
-        f"{_join([names.condition_label(n) for n in stronger])} does better than its own gradient, a sign of masking")
-    text = (f"Score of {names.look(OURS).label} under attack ({names.task_label(task, dataset)}): white-box {_percent(own)}; {listed}: {verdict}.")
-    return [Claim(f"{task}_{dataset}_no_masking", names.task_label(task, dataset), f"attacks without the model's gradient are not stronger, {names.task_label(task, dataset)}",
-                  text, not stronger, {"white_box": _numbers(own), **{name: _numbers(cell) for name, cell in others.items()}})]
+    verdict = (
+        "none does better than its own gradient"
+        if not stronger
+        else (
+            f"{_join([names.condition_label(n) for n in stronger])} does better than its own gradient, a sign of "
+            "masking"
+        )
+    )
+    text = (
+        f"Score of {names.look(OURS).label} under attack ({names.task_label(task, dataset)}): "
+        f"white-box {_percent(own)}; {listed}: {verdict}."
+    )
+    return [
+        Claim(
+            f"{task}_{dataset}_no_masking",
+            names.task_label(task, dataset),
+            f"attacks without the model's gradient are not stronger, {names.task_label(task, dataset)}",
+            text,
+            not stronger,
+            {"white_box": _numbers(own), **{name: _numbers(cell) for name, cell in others.items()}},
+        )
+    ]
+
+
+def _compared(ours, where, other_name, other, how) -> str:
+    return (
+        f"{names.look(OURS).label} loses {_points(ours)} on the {where}, "
+        f"{names.look(other_name).label} {_points(other)}: {how}."
+    )
 
 
 def _where(task, dataset, family) -> str:
@@ -170,7 +265,9 @@ def _where(task, dataset, family) -> str:
 
 
 def _every(count) -> str:
-    return "both means compared" if count == 2 else f"all {count} means compared" if count > 1 else "the one mean compared"
+    return (
+        "both means compared" if count == 2 else f"all {count} means compared" if count > 1 else "the one mean compared"
+    )
 
 
 def _points(cell) -> str:

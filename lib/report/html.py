@@ -17,17 +17,37 @@ FIRST = ("headline", "restoration")  # figures shown beside the answer
 
 def write_html(results: pd.DataFrame, tables: list, figures: list, claims: list[Claim], run: dict, out: Path) -> Path:
     """``out``/report.html from tables, drawn figures (their files lie in ``out``/figures), claims and run facts."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=jinja2.StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True)
-    shown = [{"name": f.name, "title": f.title, "caption": f.caption, "picture": f.picture, "data": inline(out / "figures" / f.name, f.picture)}
-             for f in figures]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = [
+        {
+            "name": f.name,
+            "title": f.title,
+            "caption": f.caption,
+            "picture": f.picture,
+            "data": inline(out / "figures" / f.name, f.picture),
+        }
+        for f in figures
+    ]
     stages = [(name, float(seconds)) for name, seconds in run["stages"]]
     longest = max((seconds for _, seconds in stages), default=1.0)
     page = environment.get_template(TEMPLATE.name).render(
-        answer=answer(results), claims=claims,
-        top=[f for f in shown if f["name"] in FIRST], figures=[f for f in shown if f["name"] not in FIRST],
-        tables=[{"table": t, "rows": table_formats.html_rows(t), "groups": table_formats.column_groups(t)} for t in tables],
-        rows=f"{len(results):,}", versions=run["versions"], machine=run["machine"], params=list(flatten(run["params"])),
+        answer=answer(results),
+        claims=claims,
+        top=[f for f in shown if f["name"] in FIRST],
+        figures=[f for f in shown if f["name"] not in FIRST],
+        tables=[
+            {"table": t, "rows": table_formats.html_rows(t), "groups": table_formats.column_groups(t)} for t in tables
+        ],
+        rows=f"{len(results):,}",
+        versions=run["versions"],
+        machine=run["machine"],
+        params=list(flatten(run["params"])),
         stages=[(name, duration(seconds), round(100 * seconds / longest, 1)) for name, seconds in stages],
         total=duration(sum(seconds for _, seconds in stages)),
         real=sorted({r for r in results.loc[results["dataset"] != "rendered", "source"]}),

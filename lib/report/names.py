@@ -1,4 +1,4 @@
-"""How encoders, tasks, data sets and conditions are called and coloured, once, so that every table and figure agrees."""
+"""How encoders, tasks, data sets and conditions are called and coloured: once, for all tables and figures."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,9 @@ ENCODERS = {
     "raw_pixels": Look("raw pixels", "control", GREY, "X", (0, (1, 1.2)), short="raw pixels"),
     "untrained": Look("untrained encoder", "control", DARK, "v", (0, (4, 1.5)), short="untrained"),
     "blur": Look("SimCLR after blur", "control", GREEN, "P", (0, (4, 1.2, 1, 1.2)), short="SimCLR blur"),
-    "identity_restorer": Look("DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."),
+    "identity_restorer": Look(
+        "DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."
+    ),
 }
 # Encoders this package does not know yet (a user's own method) are drawn as methods, in these colours.
 SPARE = (PURPLE, GREEN, DARK, GREY)
@@ -43,8 +45,15 @@ DATASETS = {"rendered": "rendered faces", "orl": "ORL faces (real photographs)"}
 DATASET_SHORT = {"rendered": "rendered", "orl": "ORL"}
 
 ATTACKS = {
-    "fgsm": "FGSM", "pgd": "PGD", "upgd": "UPGD", "bim": "BIM", "mifgsm": "MIFGSM", "eotpgd": "EOTPGD",
-    "difgsm": "DIFGSM", "nifgsm": "NIFGSM", "sinifgsm": "SINIFGSM",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "upgd": "UPGD",
+    "bim": "BIM",
+    "mifgsm": "MIFGSM",
+    "eotpgd": "EOTPGD",
+    "difgsm": "DIFGSM",
+    "nifgsm": "NIFGSM",
+    "sinifgsm": "SINIFGSM",
 }
 CORRUPTIONS = {"jpeg_compression": "JPEG", "elastic_transform": "elastic"}
 SUMMARIES = {"mean": "mean", "worst": "worst", "mean_seen": "mean, seen types", "mean_unseen": "mean, unseen types"}
@@ -62,8 +71,10 @@ def ordered(methods) -> list[str]:
     """The encoders in the order of every table and figure: baselines, methods, controls; unknown ones by name."""
     known = list(ENCODERS)
     groups = list(GROUPS)
-    rank = {name: (groups.index(look(name).group), known.index(name) if name in known else len(known), name)
-            for name in set(methods)}
+    rank = {
+        name: (groups.index(look(name).group), known.index(name) if name in known else len(known), name)
+        for name in set(methods)
+    }
     return sorted(rank, key=rank.get)
 
 

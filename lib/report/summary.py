@@ -29,12 +29,21 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     tidy["below"] = tidy["value"] - tidy["ci_low"]
     tidy["above"] = tidy["ci_high"] - tidy["value"]
     grouped = tidy.groupby(KEYS, sort=False, dropna=False)
-    table = grouped.agg(value=("value", "mean"), below=("below", "mean"), above=("above", "mean"), sd=("value", "std"),
-                        seeds=("seed", "nunique"), n=("n", "min"), subjects=("subjects", "min")).reset_index()
+    table = grouped.agg(
+        value=("value", "mean"),
+        below=("below", "mean"),
+        above=("above", "mean"),
+        sd=("value", "std"),
+        seeds=("seed", "nunique"),
+        n=("n", "min"),
+        subjects=("subjects", "min"),
+    ).reset_index()
     count = table["seeds"].to_numpy()
     spread = np.zeros(len(table))
     several = count > 1
-    spread[several] = (stats.t.ppf(0.975, count[several] - 1) * table.loc[several, "sd"] / np.sqrt(count[several])).to_numpy()
+    spread[several] = (
+        stats.t.ppf(0.975, count[several] - 1) * table.loc[several, "sd"] / np.sqrt(count[several])
+    ).to_numpy()
     # One seed's interval is kept as it is: that of a worst case need not contain its value.
     table["ci_low"] = table["value"] - np.where(several, np.hypot(table["below"], spread), table["below"])
     table["ci_high"] = table["value"] + np.where(several, np.hypot(table["above"], spread), table["above"])
@@ -52,7 +61,7 @@ class Scores:
     def __init__(self, results: pd.DataFrame):
         self.frame = over_seeds(results)
         rows = self.frame[KEYS + ["value", "ci_low", "ci_high"]].itertuples(index=False)
-        self._cells = {tuple(row[: len(KEYS)]): tuple(float(x) for x in row[len(KEYS):]) for row in rows}
+        self._cells = {tuple(row[: len(KEYS)]): tuple(float(x) for x in row[len(KEYS) :]) for row in rows}
 
     def __call__(self, method, dataset, task, family, condition, metric=None, severity=0.0):
         metric = metric or MAIN_METRIC[task]
@@ -78,16 +87,22 @@ class Scores:
         return [name for name in dict.fromkeys(rows["condition"]) if not name.startswith(("mean", "worst"))]
 
     def clean(self, method, dataset, task, family):
-        """The clean score on the items of a family: attacks may see only the first ones, whose clean score is the sweep's
-        row with eps 0."""
+        """The clean score on the items of a family.
+
+        Attacks may see only the first ones, whose clean score is the sweep's row with eps 0.
+        """
         subset = self(method, dataset, task, "sweep", "pgd") if family == "attack" else None
         return subset or self(method, dataset, task, "clean", "clean")
 
     def facts(self, task, dataset, family) -> str:
         """'n = 300 images of 40 subjects, 1 seed' for a caption; 'low to high' where rows differ."""
         frame = self.frame
-        rows = frame[(frame["task"] == task) & (frame["dataset"] == dataset) & (frame["metric"] == MAIN_METRIC[task])
-                     & (frame["family"] == family)]
+        rows = frame[
+            (frame["task"] == task)
+            & (frame["dataset"] == dataset)
+            & (frame["metric"] == MAIN_METRIC[task])
+            & (frame["family"] == family)
+        ]
         n, subjects, seeds = (_range(rows[name]) for name in ("n", "subjects", "seeds"))
         unit = "pairs" if task == "verification" else "images"
         return f"n = {n} {unit} of {subjects} subjects, {seeds} seed{'' if seeds == '1' else 's'}"

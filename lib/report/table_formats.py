@@ -7,9 +7,26 @@ from itertools import groupby
 from lib.report.tables import Cell, Table
 
 LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "≡": r"$\equiv$", "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$", "∞": r"$_\infty$", "–": "--", "−": "$-$", "×": r"$\times$", "<": "$<$", ">": "$>$",
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "≡": r"$\equiv$",
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+    "∞": r"$_\infty$",
+    "–": "--",
+    "−": "$-$",
+    "×": r"$\times$",
+    "<": "$<$",
+    ">": "$>$",
 }
 
 
@@ -20,8 +37,14 @@ def markdown(table: Table) -> str:
     if _spanning(table):  # Markdown has no spanning cells: the group is said once, above its first column
         firsts = [spans[i] if i == 0 or spans[i] != spans[i - 1] else "" for i in range(len(spans))]
         head = [head[0]] + [f"*{group}*<br>{text}" if group else text for group, text in zip(firsts, head[1:])]
-    lines = [f"### {table.title}", "", _escape_md(table.caption), "", "| " + " | ".join(head) + " |",
-             "|" + "|".join([":---"] + ["---:"] * len(table.columns)) + "|"]
+    lines = [
+        f"### {table.title}",
+        "",
+        _escape_md(table.caption),
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join([":---"] + ["---:"] * len(table.columns)) + "|",
+    ]
     for group, rows in groupby(table.rows, key=lambda row: row[0]):
         if group:
             lines.append("| **" + _escape_md(group) + "** |" + " |" * len(table.columns))
@@ -35,9 +58,18 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     r"""A `table*` for \usepackage{booktabs,graphicx}; scaled down to the line where it is wider."""
     columns = "l" + "".join(("@{\\hskip 1.6em}" if start else "") + "c" for start in _starts(table))
-    out = [r"% needs \usepackage{booktabs,graphicx}", r"\begin{table*}[t]", r"\centering",
-           r"\caption{" + escape_latex(table.caption) + r"}", r"\label{tab:" + table.name + "}", r"\footnotesize",
-           r"\setlength{\tabcolsep}{3.5pt}", r"\resizebox{\linewidth}{!}{%", r"\begin{tabular}{" + columns + "}", r"\toprule"]
+    out = [
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table*}[t]",
+        r"\centering",
+        r"\caption{" + escape_latex(table.caption) + r"}",
+        r"\label{tab:" + table.name + "}",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3.5pt}",
+        r"\resizebox{\linewidth}{!}{%",
+        r"\begin{tabular}{" + columns + "}",
+        r"\toprule",
+    ]
     if _spanning(table):
         spans, rules, at = [""], [], 2
         for group, members in groupby(table.columns, key=lambda column: column[0]):
@@ -70,10 +102,17 @@ def csv_text(table: Table) -> str:
     """One line a row of the table; six numbers a cell (score, drop and their interval ends), full precision."""
     handle = io.StringIO()
     writer = csv.writer(handle, lineterminator="\n")
-    parts = [(c[1], part, end) for c in table.columns for part in ("score", "drop") for end in ("", "_low", "_high")
-             if part == "score" or any(table.cells[row[1], c[1]].drop for row in table.rows)]
+    parts = [
+        (c[1], part, end)
+        for c in table.columns
+        for part in ("score", "drop")
+        for end in ("", "_low", "_high")
+        if part == "score" or any(table.cells[row[1], c[1]].drop for row in table.rows)
+    ]
     kind = table.corner.lower()
-    writer.writerow(["group", kind, f"{kind}_label", *(f"{key}_{part}{end}" for key, part, end in parts), "data", "sample"])
+    writer.writerow(
+        ["group", kind, f"{kind}_label", *(f"{key}_{part}{end}" for key, part, end in parts), "data", "sample"]
+    )
     for group, key, label, _ in table.rows:
         numbers = []
         for column, part, end in parts:
@@ -84,14 +123,24 @@ def csv_text(table: Table) -> str:
 
 
 def html_rows(table: Table) -> list[dict]:
-    """Groups of rows for the template: [{'group', 'rows': [{'label', 'cells': [{'parts': [(text, mark)], 'spread', 'sort'}]}]}]."""
+    """Groups of rows for the template.
+
+    [{'group', 'rows': [{'label', 'cells': [{'parts': [(text, mark)], 'spread', 'sort'}]}]}]
+    """
     groups = []
     for group, rows in groupby(table.rows, key=lambda row: row[0]):
         shown = []
         for _, key, label, _ in rows:
             cells = [table.cells[key, column[1]] for column in table.columns]
-            shown.append({"label": label, "cells": [
-                {"parts": _parts(cell), "spread": _spread(cell), "sort": cell.score[0] if cell.score else ""} for cell in cells]})
+            shown.append(
+                {
+                    "label": label,
+                    "cells": [
+                        {"parts": _parts(cell), "spread": _spread(cell), "sort": cell.score[0] if cell.score else ""}
+                        for cell in cells
+                    ],
+                }
+            )
         groups.append({"group": group, "rows": shown})
     return groups
 

@@ -11,12 +11,20 @@ import pandas as pd
 from lib.report import names
 from lib.report.summary import Scores
 
-READING = "Drop = clean score minus score under the condition, in points; this reading is ours, the paper's text gives no formula."
+READING = (
+    "Drop = clean score minus score under the condition, in points; this reading is ours, the paper's text gives no "
+    "formula."
+)
 INTERVALS = "± is half the width of the 95% interval: bootstrap over subjects{seeds}. The CSV file has both ends."
 SEEDS = ", joined with Student's t over seeds"
-TWINS = ("† For a model without randomness UPGD is the same iteration as MIFGSM, and EOTPGD is PGD with other random "
-         "starts: eight names, six different attacks. The mean counts all eight, as the paper's code lists them.")
-BOLD = "Bold: best of baselines and methods. ‡: a control that is better than that (a score near chance has little to lose)."
+TWINS = (
+    "† For a model without randomness UPGD is the same iteration as MIFGSM, and EOTPGD is PGD with other random "
+    "starts: eight names, six different attacks. The mean counts all eight, as the paper's code lists them."
+)
+BOLD = (
+    "Bold: best of baselines and methods. ‡: a control that is better than that (a score near chance has little to "
+    "lose)."
+)
 RENDERED = "Rendered faces are a demonstration of the pipeline. These are not the paper's data and not its numbers."
 REAL = "These are real photographs, but not the paper's data set: the numbers are not the paper's."
 
@@ -47,7 +55,10 @@ class Table:
 
 
 def all_tables(results: pd.DataFrame, seen: tuple[str, ...] = (), eps: float = 8.0) -> list[Table]:
-    """Every table the results can fill. ``seen``: corruption types of the training mixture; ``eps``: the attacks' budget in 255ths."""
+    """Every table the results can fill.
+
+    ``seen``: corruption types of the training mixture; ``eps``: the attacks' budget in 255ths.
+    """
     scores = Scores(results)
     tables = [overview_table(scores, eps)]
     for family, make, more in (("attack", attack_table, eps), ("corruption", corruption_table, tuple(seen))):
@@ -62,16 +73,33 @@ def attack_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
     metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
     pair = f"{metric} / Drop"
     columns = [("", "clean", "clean", metric)]
-    columns += [("attack", a, names.condition_label(a) + ("†" if a in ("upgd", "eotpgd") else ""), pair) for a in attacks]
+    columns += [
+        ("attack", a, names.condition_label(a) + ("†" if a in ("upgd", "eotpgd") else ""), pair) for a in attacks
+    ]
     columns += [("over the attacks", s, names.condition_label(s), pair) for s in ("mean", "worst")]
     rows = _encoder_rows(methods)
     cells = {(m, c[1]): _cell(scores, m, task, dataset, "attack", c[1]) for m in methods for c in columns}
     _mark(cells, methods, [c[1] for c in columns], transposed=False)
-    caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under white-box L∞ attacks at {eps:g}/255 through the "
-               f"whole model: {pair} in percent and points. {_facts(scores, task, dataset, 'attack')}")
-    notes = [READING + " Clean is measured on the attacked items."] + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else []) + [BOLD, _origin(dataset)]
-    return Table(f"attacks_{task}_{dataset}", f"{names.task_label(task, dataset)}: attacks", caption, "Encoder", columns,
-                 rows, cells, notes, _source(scores, task, dataset, "attack"))
+    caption = (
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under white-box L∞ attacks at {eps:g}/255 through "
+        f"the whole model: {pair} in percent and points. {_facts(scores, task, dataset, 'attack')}"
+    )
+    notes = (
+        [READING + " Clean is measured on the attacked items."]
+        + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else [])
+        + [BOLD, _origin(dataset)]
+    )
+    return Table(
+        f"attacks_{task}_{dataset}",
+        f"{names.task_label(task, dataset)}: attacks",
+        caption,
+        "Encoder",
+        columns,
+        rows,
+        cells,
+        notes,
+        _source(scores, task, dataset, "attack"),
+    )
 
 
 def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, ...] = ()) -> Table:
@@ -84,19 +112,32 @@ def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, .
     for group, wanted in (("types seen in training", True), ("types not seen in training", False)):
         title = group if seen else "corruption"
         rows += [(title, c, names.condition_label(c), pair) for c in corruptions if (c in seen) == wanted]
-    summaries = [s for s in ("mean_seen", "mean_unseen", "mean", "worst")
-                 if any(scores(m, dataset, task, "corruption", s) for m in methods)]
+    summaries = [
+        s
+        for s in ("mean_seen", "mean_unseen", "mean", "worst")
+        if any(scores(m, dataset, task, "corruption", s) for m in methods)
+    ]
     rows += [("over the corruptions", s, names.condition_label(s), pair) for s in summaries]
     columns = [(names.GROUPS[names.look(m).group], m, names.look(m).short, pair) for m in methods]
     keys = [r[1] for r in rows]
     cells = {(k, m): _cell(scores, m, task, dataset, "corruption", k) for m in methods for k in keys}
     _mark(cells, methods, keys, transposed=True)
-    caption = (f"{names.TASKS[task]} on {names.dataset_label(dataset)} under corruptions, each the mean over severities "
-               f"1 to 5: {pair} in percent and points. {_facts(scores, task, dataset, 'corruption')}")
-    notes = [READING, "Worst: the worst single corruption and severity.",
-             BOLD, _origin(dataset)]
-    return Table(f"corruptions_{task}_{dataset}", f"{names.task_label(task, dataset)}: corruptions", caption, "Corruption",
-                 columns, rows, cells, notes, _source(scores, task, dataset, "corruption"))
+    caption = (
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under corruptions, each the mean over severities "
+        f"1 to 5: {pair} in percent and points. {_facts(scores, task, dataset, 'corruption')}"
+    )
+    notes = [READING, "Worst: the worst single corruption and severity.", BOLD, _origin(dataset)]
+    return Table(
+        f"corruptions_{task}_{dataset}",
+        f"{names.task_label(task, dataset)}: corruptions",
+        caption,
+        "Corruption",
+        columns,
+        rows,
+        cells,
+        notes,
+        _source(scores, task, dataset, "corruption"),
+    )
 
 
 def overview_table(scores: Scores, eps: float = 8.0) -> Table:
@@ -105,8 +146,11 @@ def overview_table(scores: Scores, eps: float = 8.0) -> Table:
     columns, cells, described = [], {}, []
     for task, dataset in scores.blocks():
         metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
-        for family, condition, label in (("clean", "clean", "clean"), ("corruption", "mean", "corrupted"),
-                                         ("attack", "mean", "attacked")):
+        for family, condition, label in (
+            ("clean", "clean", "clean"),
+            ("corruption", "mean", "corrupted"),
+            ("attack", "mean", "attacked"),
+        ):
             if not any(scores(m, dataset, task, family, condition) for m in methods):
                 continue
             key = f"{task}_{dataset}_{family}"
@@ -116,8 +160,10 @@ def overview_table(scores: Scores, eps: float = 8.0) -> Table:
                 cells[m, key] = _cell(scores, m, task, dataset, family, condition)
         described.append(f"{names.task_label(task, dataset)}: {scores.facts(task, dataset, 'clean')}")
     _mark(cells, methods, [c[1] for c in columns], transposed=False)
-    caption = ("Every task in one view: clean score, mean over all corruptions and severities, mean over the attacks at "
-               f"{eps:g}/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}")
+    caption = (
+        "Every task in one view: clean score, mean over all corruptions and severities, mean over the attacks at "
+        f"{eps:g}/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}"
+    )
     notes = [READING, BOLD]
     if any(dataset == "rendered" for _, dataset in scores.blocks()):
         notes.append(RENDERED)
@@ -145,7 +191,8 @@ def _mark(cells, methods, conditions, transposed):
                 continue
             for m, value in shown.items():
                 control = names.look(m).group == "control"
-                mark = "‡" if control and value > max(trained) else "bold" if not control and value == max(trained) else ""
+                best = max(trained)
+                mark = "‡" if control and value > best else "bold" if value == best and not control else ""
                 setattr(row[m], f"{part}_mark", mark)
 
 

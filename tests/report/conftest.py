@@ -4,17 +4,48 @@ import numpy as np
 import pandas as pd
 import pytest
 
-BLOCKS = (("expression", "rendered"), ("verification", "orl"), ("verification", "rendered"), ("action_units", "rendered"))
-SEEN = ("gaussian_noise", "impulse_noise", "gaussian_blur", "motion_blur", "pixelate", "contrast", "low_light", "occlusion")
-UNSEEN = ("shot_noise", "defocus_blur", "glass_blur", "zoom_blur", "snow", "frost", "fog", "brightness", "elastic_transform",
-          "jpeg_compression", "speckle_noise", "saturate")
+BLOCKS = (
+    ("expression", "rendered"),
+    ("verification", "orl"),
+    ("verification", "rendered"),
+    ("action_units", "rendered"),
+)
+SEEN = (
+    "gaussian_noise",
+    "impulse_noise",
+    "gaussian_blur",
+    "motion_blur",
+    "pixelate",
+    "contrast",
+    "low_light",
+    "occlusion",
+)
+UNSEEN = (
+    "shot_noise",
+    "defocus_blur",
+    "glass_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "elastic_transform",
+    "jpeg_compression",
+    "speckle_noise",
+    "saturate",
+)
 ATTACKS = ("pgd", "upgd", "bim", "mifgsm", "eotpgd", "difgsm", "nifgsm", "sinifgsm")
 AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 CLEAN = {"expression": 78.0, "verification": 88.0, "action_units": 55.0}
 # encoder -> (clean offset, loss per severity step under corruption, share of the score kept under attack)
 ENCODERS = {
-    "simclr": (0, 7.0, 0.05), "simclr_adversarial": (-1, 4.5, 0.62), "dar_sfrl_released": (-12, 5.5, 0.1),
-    "dar_sfrl": (1, 2.4, 0.78), "raw_pixels": (-20, 6.0, 0.12), "untrained": (-28, 5.0, 0.2), "blur": (-2, 5.0, 0.07),
+    "simclr": (0, 7.0, 0.05),
+    "simclr_adversarial": (-1, 4.5, 0.62),
+    "dar_sfrl_released": (-12, 5.5, 0.1),
+    "dar_sfrl": (1, 2.4, 0.78),
+    "raw_pixels": (-20, 6.0, 0.12),
+    "untrained": (-28, 5.0, 0.2),
+    "blur": (-2, 5.0, 0.07),
     "identity_restorer": (0, 3.4, 0.7),
 }
 
@@ -33,8 +64,18 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
 
                 def add(family, condition, severity, value, drop=True, name=metric):
                     half = rng.uniform(1.5, 3.5)
-                    base = dict(method=method, seed=seed, dataset=dataset, source=dataset, task=task, family=family,
-                                condition=condition, severity=severity, n=n, subjects=subjects)
+                    base = dict(
+                        method=method,
+                        seed=seed,
+                        dataset=dataset,
+                        source=dataset,
+                        task=task,
+                        family=family,
+                        condition=condition,
+                        severity=severity,
+                        n=n,
+                        subjects=subjects,
+                    )
                     kinds = [(name, value)]
                     if drop:
                         kinds += [("drop", clean - value), ("relative_drop", 100 * (clean - value) / clean)]
@@ -43,7 +84,14 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
 
                 def au_rows(family, condition, factor):
                     for k, au in enumerate(AUS):
-                        add(family, condition, 0, float(np.clip((clean - 15 + 2.5 * k) * factor, 0, 100)), False, f"f1_au_{au}")
+                        add(
+                            family,
+                            condition,
+                            0,
+                            float(np.clip((clean - 15 + 2.5 * k) * factor, 0, 100)),
+                            False,
+                            f"f1_au_{au}",
+                        )
 
                 add("clean", "clean", 0, clean, drop=False)
                 if task == "action_units":
@@ -52,13 +100,21 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                 for i, corruption in enumerate(SEEN + UNSEEN):
                     weight = 0.6 + 0.09 * ((i * 5) % 12)
                     for severity in range(1, 6):
-                        value = max(clean - slope * weight * severity * clean / 78 + rng.normal(0, 0.6), floor + rng.uniform(0, 2))
+                        value = max(
+                            clean - slope * weight * severity * clean / 78 + rng.normal(0, 0.6),
+                            floor + rng.uniform(0, 2),
+                        )
                         add("corruption", corruption, severity, value)
                         by_type[corruption, severity] = value
                 for name, types in (("mean", SEEN + UNSEEN), ("mean_seen", SEEN), ("mean_unseen", UNSEEN)):
                     add("corruption", name, np.nan, np.mean([v for (c, _), v in by_type.items() if c in types]))
                 for corruption in SEEN + UNSEEN:
-                    add("corruption", corruption, np.nan, np.mean([v for (c, _), v in by_type.items() if c == corruption]))
+                    add(
+                        "corruption",
+                        corruption,
+                        np.nan,
+                        np.mean([v for (c, _), v in by_type.items() if c == corruption]),
+                    )
                 add("corruption", "worst", np.nan, min(by_type.values()))
                 attacked = {}
                 for attack in ATTACKS:
@@ -75,7 +131,12 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                 if method in ("simclr", "dar_sfrl"):
                     for steps in (1, 2, 5, 10, 20, 50):
                         add("check", "pgd", steps, 1.5 + (3 - 2 * kept) * np.log1p(steps), False, "loss")
-                    for name, easier in (("white_box", 0), ("gradient_free", 0.1), ("noise", 0.2), ("transfer_raw_pixels", 0.15)):
+                    for name, easier in (
+                        ("white_box", 0),
+                        ("gradient_free", 0.1),
+                        ("noise", 0.2),
+                        ("transfer_raw_pixels", 0.15),
+                    ):
                         add("check", name, 0, clean * (kept + easier), False)
     return pd.DataFrame(rows)
 
@@ -84,7 +145,11 @@ def make_history(steps=120, seed=0) -> pd.DataFrame:
     """A training history with three loss terms and the collapse meter."""
     rng = np.random.default_rng(seed)
     t = np.arange(1, steps + 1)
-    terms = {"restoration": 0.05 + 0.3 * np.exp(-t / 20), "contrastive": 1.2 + 3.5 * np.exp(-t / 30), "orthogonal": 0.1 + 0.4 * np.exp(-t / 15)}
+    terms = {
+        "restoration": 0.05 + 0.3 * np.exp(-t / 20),
+        "contrastive": 1.2 + 3.5 * np.exp(-t / 30),
+        "orthogonal": 0.1 + 0.4 * np.exp(-t / 15),
+    }
     frame = pd.DataFrame({"epoch": t // 12, "step": t, "seconds": 0.7 * t, "lr": 1e-3 * np.cos(np.pi * t / steps / 2)})
     for name, values in terms.items():
         frame[name] = values * (1 + 0.04 * rng.normal(size=steps))
@@ -114,7 +179,10 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
     """Image arrays and features as ``build_report`` takes them."""
     rng = np.random.default_rng(seed)
     faces = make_faces(12, seed=seed)
-    noisy = lambda image, amount: np.clip(image + amount * rng.normal(size=image.shape), 0, 1)
+
+    def noisy(image, amount):
+        return np.clip(image + amount * rng.normal(size=image.shape), 0, 1)
+
     corrupted = np.stack([np.stack([noisy(faces[i], 0.05 * s) for s in range(6)]) for i in np.arange(20) % 12])
     delta = 8 / 255 * np.sign(rng.normal(size=(8, 3, *faces.shape[1:])))
     degraded = noisy(faces[:5], 0.15)
@@ -124,20 +192,38 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
     return {
         "source": "rendered",
         "corruptions": {"names": SEEN + UNSEEN, "images": corrupted},
-        "attacks": {"names": ATTACKS, "encoder": "dar_sfrl", "clean": faces[:3], "images": np.clip(faces[:3] + delta, 0, 1), "eps": 8 / 255},
-        "restoration": {"encoder": "dar_sfrl", "labels": ("gaussian noise, 3", "fog, 4", "contrast, 3", "PGD, 8/255", "clean"),
-                        "degraded": degraded, "restored": restored, "clean": faces[:5]},
-        "embeddings": {"expression": expressions, "identity": people, "features": {
-            name: centres[expressions] + centres[7 + people] + rng.normal(size=(140, 16)) for name in encoders}},
+        "attacks": {
+            "names": ATTACKS,
+            "encoder": "dar_sfrl",
+            "clean": faces[:3],
+            "images": np.clip(faces[:3] + delta, 0, 1),
+            "eps": 8 / 255,
+        },
+        "restoration": {
+            "encoder": "dar_sfrl",
+            "labels": ("gaussian noise, 3", "fog, 4", "contrast, 3", "PGD, 8/255", "clean"),
+            "degraded": degraded,
+            "restored": restored,
+            "clean": faces[:5],
+        },
+        "embeddings": {
+            "expression": expressions,
+            "identity": people,
+            "features": {
+                name: centres[expressions] + centres[7 + people] + rng.normal(size=(140, 16)) for name in encoders
+            },
+        },
     }
 
 
 def make_run() -> dict:
     """What was run, as notebook 04 hands it over."""
     return {
-        "params": {"seed": 0, "pretrain": {"epochs": 8, "batch_size": 192}}, "versions": {"python": "3.11", "torch": "2.14"},
-        "machine": "2 CPU cores, no GPU", "stages": [("demo", 62.0), ("pretrain dar_sfrl", 190.0), ("probe dar_sfrl", 31.0)],
-        "seen_corruptions": SEEN, "attack_eps": 8.0,
+        "params": {"seed": 0, "pretrain": {"epochs": 8, "batch_size": 192}},
+        "versions": {"python": "3.11", "torch": "2.14"},
+        "machine": "2 CPU cores, no GPU",
+        "stages": [("demo", 62.0), ("pretrain dar_sfrl", 190.0), ("probe dar_sfrl", 31.0)],
+        "seen_corruptions": SEEN,
     }
 
 
@@ -153,7 +239,10 @@ def panels():
 
 @pytest.fixture(scope="session")
 def histories():
-    return {name: make_history(seed=i) for i, name in enumerate(("simclr", "simclr_adversarial", "dar_sfrl_released", "dar_sfrl"))}
+    return {
+        name: make_history(seed=i)
+        for i, name in enumerate(("simclr", "simclr_adversarial", "dar_sfrl_released", "dar_sfrl"))
+    }
 
 
 @pytest.fixture(scope="session")
@@ -164,4 +253,10 @@ def run():
 @pytest.fixture(scope="session")
 def make():
     """The generators, for tests that need other numbers."""
-    return {"results": make_results, "history": make_history, "faces": make_faces, "panels": make_panels, "run": make_run}
+    return {
+        "results": make_results,
+        "history": make_history,
+        "faces": make_faces,
+        "panels": make_panels,
+        "run": make_run,
+    }

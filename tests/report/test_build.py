@@ -3,9 +3,9 @@ import re
 
 import pytest
 
-from lib.report.build import build_report, draw_all
+from lib.report.build import build_report
 from lib.report.claims import read_claims
-from lib.report.figures import style
+from lib.report.figures import embedding, headline, style
 from lib.report.html import duration, flatten
 from lib.report.summary import Scores
 from lib.report.table_formats import csv_text, markdown
@@ -19,7 +19,10 @@ def small(make):
     encoders = {"simclr": (0, 7.0, 0.05), "dar_sfrl": (1, 2.4, 0.78), "untrained": (-28, 5.0, 0.2)}
     results = make["results"](blocks=(("expression", "rendered"), ("action_units", "rendered")), encoders=encoders)
     types = ("gaussian_noise", "motion_blur", "fog")
-    results = results[(results["family"] != "corruption") | results["condition"].isin([*types, "mean", "mean_seen", "mean_unseen", "worst"])]
+    results = results[
+        (results["family"] != "corruption")
+        | results["condition"].isin([*types, "mean", "mean_seen", "mean_unseen", "worst"])
+    ]
     histories = {name: make["history"](steps=30) for name in ("simclr", "dar_sfrl")}
     panels = make["panels"](encoders=("simclr", "dar_sfrl"))
     panels["corruptions"] = {"names": types, "images": panels["corruptions"]["images"][:3]}
@@ -40,18 +43,30 @@ def built(small, tmp_path_factory):
 
 def test_everything_is_written(built):
     figures = {path.stem for path in (built / "figures").iterdir()}
-    assert figures == {"headline", "corruption_gallery", "attack_gallery", "restoration", "drop_by_severity", "drop_by_corruption_expression_rendered",
-                       "drop_per_attack", "eps_sweep", "masking_checks", "action_units_rendered", "embedding_map", "training_curves"}
+    assert figures == {
+        "headline",
+        "corruption_gallery",
+        "attack_gallery",
+        "restoration",
+        "drop_by_severity",
+        "drop_by_corruption_expression_rendered",
+        "drop_per_attack",
+        "eps_sweep",
+        "masking_checks",
+        "action_units_rendered",
+        "embedding_map",
+        "training_curves",
+    }
     for name in figures:
         assert (built / "figures" / f"{name}.svg").exists() and (built / "figures" / f"{name}.png").exists()
     assert {path.suffix for path in (built / "tables").iterdir()} == {".md", ".tex", ".csv"}
     assert not (built / "tables" / "stale.md").exists()
     assert not [path for path in built.rglob("*") if path.name.endswith(".part")]
-    assert json.loads((built / "run.json").read_text())["versions"]["torch"] == "2.14"
+    assert json.loads((built / "run.json").read_text())["attack_eps"] == 8
 
 
 def test_tables_from_the_written_results_are_the_same(built, small):
-    for table in all_tables(read_results(built / "results.csv"), small[3]["seen_corruptions"], small[3]["attack_eps"]):
+    for table in all_tables(read_results(built / "results.csv"), small[3]["seen_corruptions"], 8.0):
         assert (built / "tables" / f"{table.name}.md").read_text() == markdown(table)
         assert (built / "tables" / f"{table.name}.csv").read_text() == csv_text(table)
 
@@ -75,20 +90,27 @@ def test_page_says_what_was_found_and_run(built):
 
 
 def test_drawn_again_the_files_have_the_same_bytes(built, small, tmp_path):
-    results, histories, panels, run = small
-    figures = {entry.name: entry.figure for entry in draw_all(Scores(results), histories, panels, run["seen_corruptions"], 8.0)}
-    for name in ("headline", "embedding_map", "restoration"):
-        for path in style.save(figures[name], tmp_path / name):
+    results, _, panels, _ = small
+    data = panels["embeddings"]
+    figures = {
+        "headline": headline.headline(Scores(results), [("expression", "rendered")]),
+        "embedding_map": embedding.embedding_map(data["features"], data["expression"], data["identity"]),
+    }
+    for name, figure in figures.items():
+        for path in style.save(figure, tmp_path / name):
             assert path.read_bytes() == (built / "figures" / path.name).read_bytes(), path.name
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration'"),
-    (lambda p, r, h: p.update(source="ORL"), "photographs are never put into figures"),
-    (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
-    (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
-    (lambda p, r, h: h.pop("simclr"), "missing simclr"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration'"),
+        (lambda p, r, h: p.update(source="ORL"), "photographs are never put into figures"),
+        (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
+        (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
+        (lambda p, r, h: h.pop("simclr"), "missing simclr"),
+    ],
+)
 def test_missing_parts_are_named_and_nothing_is_written(small, tmp_path, change, message):
     results, histories, panels, run = small[0], dict(small[1]), dict(small[2]), dict(small[3])
     change(panels, run, histories)

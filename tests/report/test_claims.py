@@ -17,18 +17,28 @@ def rows(method, drop, clean=80.0, half=1.0, task="expression", dataset="rendere
     base = dict(method=method, seed=0, dataset=dataset, source=dataset, task=task, n=100, subjects=10)
     made = [("clean", "clean", 0, "accuracy", clean)]
     for family, points in drop.items():
-        made += [(family, "mean", float("nan"), "accuracy", clean - points), (family, "mean", float("nan"), "drop", points)]
+        made += [
+            (family, "mean", float("nan"), "accuracy", clean - points),
+            (family, "mean", float("nan"), "drop", points),
+        ]
     made += more.get("extra", [])
-    return [base | dict(family=f, condition=c, severity=s, metric=m, value=v, ci_low=v - half, ci_high=v + half) for f, c, s, m, v in made]
+    return [
+        base | dict(family=f, condition=c, severity=s, metric=m, value=v, ci_low=v - half, ci_high=v + half)
+        for f, c, s, m, v in made
+    ]
 
 
 def claims_of(*encoders) -> dict:
-    return {claim.key: claim for claim in compute_claims(pd.DataFrame([row for encoder in encoders for row in encoder]))}
+    return {
+        claim.key: claim for claim in compute_claims(pd.DataFrame([row for encoder in encoders for row in encoder]))
+    }
 
 
 @pytest.mark.parametrize("ours, holds", [(10.0, True), (18.5, False), (25.0, False)])
 def test_less_drop_needs_intervals_apart(ours, holds):
-    claim = claims_of(rows("simclr", {"attack": 20.0}), rows("dar_sfrl", {"attack": ours}))["expression_rendered_attack_vs_simclr"]
+    claim = claims_of(rows("simclr", {"attack": 20.0}), rows("dar_sfrl", {"attack": ours}))[
+        "expression_rendered_attack_vs_simclr"
+    ]
     assert claim.holds is holds
     assert f"{ours:.1f} points" in claim.text and ("clearly less" in claim.text) == holds
     assert claim.numbers["simclr"] == {"value": 20.0, "ci_low": 19.0, "ci_high": 21.0}
@@ -55,13 +65,19 @@ def test_loss_rises(losses, holds):
 
 @pytest.mark.parametrize("left, holds", [(0.0, True), (5.0, True), (12.0, False)])
 def test_large_budget(left, holds):
-    claim = claims_of(rows("dar_sfrl", {}, extra=[("sweep", "pgd", 64, "accuracy", left)]))["expression_rendered_large_budget"]
+    claim = claims_of(rows("dar_sfrl", {}, extra=[("sweep", "pgd", 64, "accuracy", left)]))[
+        "expression_rendered_large_budget"
+    ]
     assert claim.holds is holds
 
 
 @pytest.mark.parametrize("free, holds", [(50.0, True), (39.0, True), (30.0, False)])
 def test_no_masking(free, holds):
-    extra = [("check", "white_box", 0, "accuracy", 40.0), ("check", "gradient_free", 0, "accuracy", free), ("check", "noise", 0, "accuracy", 70.0)]
+    extra = [
+        ("check", "white_box", 0, "accuracy", 40.0),
+        ("check", "gradient_free", 0, "accuracy", free),
+        ("check", "noise", 0, "accuracy", 70.0),
+    ]
     claim = claims_of(rows("dar_sfrl", {}, extra=extra))["expression_rendered_no_masking"]
     assert claim.holds is holds and set(claim.numbers) == {"white_box", "gradient_free", "noise"}
 
@@ -96,11 +112,17 @@ def test_written_and_read(results, tmp_path):
     assert write_claims(compute_claims(results), path).read_bytes() == first
 
 
-@pytest.mark.skipif(not (REPORTS / "results.csv").exists() or not (REPORTS / "claims.json").exists(), reason="no committed run yet")
+@pytest.mark.skipif(
+    not (REPORTS / "results.csv").exists() or not (REPORTS / "claims.json").exists(), reason="no committed run yet"
+)
 def test_committed_claims_and_tables_are_those_of_the_committed_results():
     results = read_results(REPORTS / "results.csv")
     assert read_claims(REPORTS / "claims.json") == compute_claims(results)
     run = json.loads((REPORTS / "run.json").read_text())
     tables = all_tables(results, tuple(run["seen_corruptions"]), run["attack_eps"])
-    wanted = {f"{t.name}.{suffix}": write(t) for t in tables for suffix, write in (("md", markdown), ("tex", latex), ("csv", csv_text))}
+    wanted = {
+        f"{t.name}.{suffix}": write(t)
+        for t in tables
+        for suffix, write in (("md", markdown), ("tex", latex), ("csv", csv_text))
+    }
     assert {path.name: path.read_text(encoding="utf-8") for path in (REPORTS / "tables").iterdir()} == wanted

@@ -10,15 +10,24 @@ def test_one_seed_keeps_its_interval(results):
     table = over_seeds(results)
     assert len(table) == len(results)
     row = table[(table["method"] == "simclr") & (table["task"] == "expression") & (table["family"] == "clean")].iloc[0]
-    given = results[(results["method"] == "simclr") & (results["task"] == "expression") & (results["family"] == "clean")].iloc[0]
-    assert row[["value", "ci_low", "ci_high"]].to_list() == pytest.approx(given[["value", "ci_low", "ci_high"]].to_list(), abs=1e-4)
+    given = results[
+        (results["method"] == "simclr") & (results["task"] == "expression") & (results["family"] == "clean")
+    ].iloc[0]
+    assert row[["value", "ci_low", "ci_high"]].to_list() == pytest.approx(
+        given[["value", "ci_low", "ci_high"]].to_list(), abs=1e-4
+    )
     assert row["seeds"] == 1
 
 
 def test_seeds_are_averaged_and_widen_the_interval(make):
-    results = make["results"](seeds=(0, 1, 2), blocks=(("expression", "rendered"),), encoders={"simclr": (0, 7.0, 0.05)})
+    results = make["results"](
+        seeds=(0, 1, 2), blocks=(("expression", "rendered"),), encoders={"simclr": (0, 7.0, 0.05)}
+    )
     table = over_seeds(results)
-    pick = lambda f: f[(f["family"] == "attack") & (f["condition"] == "bim") & (f["metric"] == "drop")]
+
+    def pick(f):
+        return f[(f["family"] == "attack") & (f["condition"] == "bim") & (f["metric"] == "drop")]
+
     rows, row = pick(results), pick(table).iloc[0]
     values, low = rows["value"].to_numpy(), rows["ci_low"].to_numpy()
     mean = sum(values) / 3
@@ -30,15 +39,28 @@ def test_seeds_are_averaged_and_widen_the_interval(make):
 
 def test_look_up_main_metric_summary_and_missing(results):
     scores = Scores(results)
-    rows = results[(results["method"] == "blur") & (results["task"] == "action_units") & (results["family"] == "corruption")
-                   & (results["condition"] == "mean") & (results["metric"] == "f1")]
-    assert scores("blur", "rendered", "action_units", "corruption", "mean")[0] == pytest.approx(rows["value"].item(), abs=1e-4)
+    rows = results[
+        (results["method"] == "blur")
+        & (results["task"] == "action_units")
+        & (results["family"] == "corruption")
+        & (results["condition"] == "mean")
+        & (results["metric"] == "f1")
+    ]
+    assert scores("blur", "rendered", "action_units", "corruption", "mean")[0] == pytest.approx(
+        rows["value"].item(), abs=1e-4
+    )
     assert scores("blur", "rendered", "action_units", "corruption", "no such") is None
 
 
 def test_clean_of_attacks_is_that_of_the_attacked_items(results):
     given = results.copy()
-    rows = (given["family"] == "sweep") & (given["severity"] == 0) & (given["metric"] == "accuracy") & (given["method"] == "simclr") & (given["task"] == "expression")
+    rows = (
+        (given["family"] == "sweep")
+        & (given["severity"] == 0)
+        & (given["metric"] == "accuracy")
+        & (given["method"] == "simclr")
+        & (given["task"] == "expression")
+    )
     given.loc[rows, "value"] = 81.25
     scores = Scores(given)
     assert scores.clean("simclr", "rendered", "expression", "attack")[0] == 81.25
@@ -47,8 +69,22 @@ def test_clean_of_attacks_is_that_of_the_attacked_items(results):
 
 def test_blocks_conditions_and_facts(results):
     scores = Scores(results)
-    assert scores.blocks() == [("expression", "rendered"), ("verification", "orl"), ("verification", "rendered"), ("action_units", "rendered")]
-    assert scores.conditions("expression", "rendered", "attack") == ["pgd", "upgd", "bim", "mifgsm", "eotpgd", "difgsm", "nifgsm", "sinifgsm"]
+    assert scores.blocks() == [
+        ("expression", "rendered"),
+        ("verification", "orl"),
+        ("verification", "rendered"),
+        ("action_units", "rendered"),
+    ]
+    assert scores.conditions("expression", "rendered", "attack") == [
+        "pgd",
+        "upgd",
+        "bim",
+        "mifgsm",
+        "eotpgd",
+        "difgsm",
+        "nifgsm",
+        "sinifgsm",
+    ]
     assert scores.facts("verification", "orl", "attack") == "n = 1,200 pairs of 40 subjects, 1 seed"
 
 

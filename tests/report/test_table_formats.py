@@ -13,12 +13,20 @@ from lib.report.tables import Cell, Table, all_tables
 def table():
     """Two encoders, one of them unmeasured under the attack; names with characters that need escaping."""
     return Table(
-        name="t", title="A table", caption="100% of a_b & c", corner="Encoder",
+        name="t",
+        title="A table",
+        caption="100% of a_b & c",
+        corner="Encoder",
         columns=[("", "clean", "clean", "Acc"), ("attack", "pgd", "PGD", "Acc / Drop")],
         rows=[("Baselines", "one", "one_1", ""), ("Controls", "two", "two|2", "")],
-        cells={("one", "clean"): Cell((80.04, 78.0, 82.0), None, "bold"), ("two", "clean"): Cell((50.0, 50.0, 50.0), None),
-               ("one", "pgd"): Cell((20.0, 18.0, 23.0), (60.04, 57.0, 62.0), "bold", "bold"), ("two", "pgd"): Cell()},
-        notes=["± and ‡"], facts={"data": "rendered", "facts": "n = 3"},
+        cells={
+            ("one", "clean"): Cell((80.04, 78.0, 82.0), None, "bold"),
+            ("two", "clean"): Cell((50.0, 50.0, 50.0), None),
+            ("one", "pgd"): Cell((20.0, 18.0, 23.0), (60.04, 57.0, 62.0), "bold", "bold"),
+            ("two", "pgd"): Cell(),
+        },
+        notes=["± and ‡"],
+        facts={"data": "rendered", "facts": "n = 3"},
     )
 
 
@@ -57,15 +65,26 @@ def test_latex_is_ascii(results):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
 def test_latex_compiles(results, tmp_path):
     inputs = "\n".join(latex(table) + r"\clearpage" for table in all_tables(results))
-    (tmp_path / "t.tex").write_text(r"\documentclass[twocolumn]{article}\usepackage{booktabs,graphicx}\begin{document}.\clearpage" + inputs + r"\end{document}")
-    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True)
+    (tmp_path / "t.tex").write_text(
+        r"\documentclass[twocolumn]{article}\usepackage{booktabs,graphicx}\begin{document}.\clearpage"
+        + inputs
+        + r"\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_csv_has_the_numbers_and_their_ends(table):
     one, two = csv.DictReader(io.StringIO(csv_text(table)))
     assert one["encoder"] == "one" and one["encoder_label"] == "one_1" and one["group"] == "Baselines"
-    assert float(one["pgd_drop"]) == 60.04 and float(one["pgd_drop_low"]) == 57.0 and float(one["pgd_score_high"]) == 23.0
+    assert (
+        float(one["pgd_drop"]) == 60.04 and float(one["pgd_drop_low"]) == 57.0 and float(one["pgd_score_high"]) == 23.0
+    )
     assert two["pgd_score"] == "" and two["data"] == "rendered" and two["sample"] == "n = 3"
     assert "clean_drop" not in one
 
@@ -73,7 +92,11 @@ def test_csv_has_the_numbers_and_their_ends(table):
 def test_html_rows_and_groups(table):
     groups = html_rows(table)
     assert [g["group"] for g in groups] == ["Baselines", "Controls"]
-    assert groups[0]["rows"][0]["cells"][1] == {"parts": [("20.0", "bold"), ("60.0", "bold")], "spread": "±2.5 / ±2.5", "sort": 20.0}
+    assert groups[0]["rows"][0]["cells"][1] == {
+        "parts": [("20.0", "bold"), ("60.0", "bold")],
+        "spread": "±2.5 / ±2.5",
+        "sort": 20.0,
+    }
     assert column_groups(table) == [("", 1), ("attack", 1)]
 
 

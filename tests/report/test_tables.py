@@ -8,9 +8,13 @@ from lib.report.tables import all_tables
 
 def slow_value(results, method, dataset, task, family, condition, metric):
     """The number of one cell, found by walking through the rows."""
-    found = [row.value for row in results.itertuples()
-             if (row.method, row.dataset, row.task, row.family, row.condition, row.metric) == (method, dataset, task, family, condition, metric)
-             and (np.isnan(row.severity) or row.severity == 0)]
+    found = [
+        row.value
+        for row in results.itertuples()
+        if (row.method, row.dataset, row.task, row.family, row.condition, row.metric)
+        == (method, dataset, task, family, condition, metric)
+        and (np.isnan(row.severity) or row.severity == 0)
+    ]
     assert len(found) == 1
     return found[0]
 
@@ -22,22 +26,38 @@ def tables(results, run):
 
 def test_there_is_a_table_for_every_task_and_family(tables):
     blocks = ("expression_rendered", "verification_orl", "verification_rendered", "action_units_rendered")
-    assert set(tables) == {"overview", *(f"{family}_{block}" for family in ("attacks", "corruptions") for block in blocks)}
+    assert set(tables) == {
+        "overview",
+        *(f"{family}_{block}" for family in ("attacks", "corruptions") for block in blocks),
+    }
 
 
-@pytest.mark.parametrize("task, dataset, metric", [("expression", "rendered", "accuracy"), ("verification", "orl", "accuracy"), ("action_units", "rendered", "f1")])
+@pytest.mark.parametrize(
+    "task, dataset, metric",
+    [("expression", "rendered", "accuracy"), ("verification", "orl", "accuracy"), ("action_units", "rendered", "f1")],
+)
 def test_numbers_are_those_of_the_results(tables, results, task, dataset, metric):
-    few = results[(results["task"] == task) & (results["dataset"] == dataset) & results["method"].isin(["dar_sfrl", "raw_pixels"])]
+    few = results[
+        (results["task"] == task) & (results["dataset"] == dataset) & results["method"].isin(["dar_sfrl", "raw_pixels"])
+    ]
     attacks, corruptions = tables[f"attacks_{task}_{dataset}"], tables[f"corruptions_{task}_{dataset}"]
     for method in ("dar_sfrl", "raw_pixels"):
         for condition in ("pgd", "sinifgsm", "mean", "worst"):
             cell = attacks.cells[method, condition]
-            assert cell.score[0] == pytest.approx(slow_value(few, method, dataset, task, "attack", condition, metric), abs=1e-4)
-            assert cell.drop[0] == pytest.approx(slow_value(few, method, dataset, task, "attack", condition, "drop"), abs=1e-4)
+            assert cell.score[0] == pytest.approx(
+                slow_value(few, method, dataset, task, "attack", condition, metric), abs=1e-4
+            )
+            assert cell.drop[0] == pytest.approx(
+                slow_value(few, method, dataset, task, "attack", condition, "drop"), abs=1e-4
+            )
         for condition in ("fog", "mean_seen", "mean_unseen", "mean", "worst"):
             cell = corruptions.cells[condition, method]
-            assert cell.score[0] == pytest.approx(slow_value(few, method, dataset, task, "corruption", condition, metric), abs=1e-4)
-            assert cell.drop[0] == pytest.approx(slow_value(few, method, dataset, task, "corruption", condition, "drop"), abs=1e-4)
+            assert cell.score[0] == pytest.approx(
+                slow_value(few, method, dataset, task, "corruption", condition, metric), abs=1e-4
+            )
+            assert cell.drop[0] == pytest.approx(
+                slow_value(few, method, dataset, task, "corruption", condition, "drop"), abs=1e-4
+            )
 
 
 def test_captions_name_data_size_and_seeds(tables):
@@ -64,7 +84,12 @@ def test_twins_note_only_where_the_twins_are(tables, results):
 
 
 def test_best_is_bold_and_better_controls_are_flagged(make):
-    encoders = {"simclr": (0, 5.0, 0.1), "dar_sfrl": (-6, 2.0, 0.7), "untrained": (-40, 0.5, 0.9), "raw_pixels": (20, 9.0, 0.05)}
+    encoders = {
+        "simclr": (0, 5.0, 0.1),
+        "dar_sfrl": (-6, 2.0, 0.7),
+        "untrained": (-40, 0.5, 0.9),
+        "raw_pixels": (20, 9.0, 0.05),
+    }
     results = make["results"](blocks=(("expression", "rendered"),), encoders=encoders)
     cells = next(t for t in all_tables(results) if t.name == "attacks_expression_rendered").cells
     assert cells["simclr", "clean"].score_mark == "bold"

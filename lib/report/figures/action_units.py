@@ -9,14 +9,25 @@ from lib.report import names
 from lib.report.figures.style import FULL, INK, drawn, plain
 from lib.report.summary import Scores
 
-NAMES = {1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 6: "cheek raiser", 7: "lid tightener",
-         10: "upper lip raiser", 12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser",
-         23: "lip tightener", 24: "lip pressor"}
+NAMES = {
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    6: "cheek raiser",
+    7: "lid tightener",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    14: "dimpler",
+    15: "lip corner depressor",
+    17: "chin raiser",
+    23: "lip tightener",
+    24: "lip pressor",
+}
 
 
 @drawn
 def per_action_unit(scores: Scores, dataset: str) -> Figure:
-    """A panel an encoder (controls left out), a row an AU: clean F1 (open) and the mean over the attacks (filled), with intervals."""
+    """A panel an encoder (controls left out), a row an AU: clean F1 (open), mean over attacks (filled), intervals."""
     methods = [m for m in names.ordered(scores.methods("action_units", dataset)) if names.look(m).group != "control"]
     metrics = [m for m in scores.frame["metric"].unique() if re.fullmatch(r"f1_au_\d+", m)]
     units = sorted(int(m.rsplit("_", 1)[1]) for m in metrics)
@@ -32,8 +43,19 @@ def per_action_unit(scores: Scores, dataset: str) -> Figure:
                 axes.plot([clean[0], attacked[0]], [row, row], color=colour, linewidth=1.2, alpha=0.4, zorder=2)
             for cell, face in ((clean, "white"), (attacked, colour)):
                 if cell:
-                    axes.plot(cell[1:], [row, row], color=colour, linewidth=4, alpha=0.25, solid_capstyle="butt", zorder=2)
-                    axes.plot(cell[0], row, "o", color=colour, markerfacecolor=face, markersize=4.5, markeredgewidth=1.1, zorder=3)
+                    axes.plot(
+                        cell[1:], [row, row], color=colour, linewidth=4, alpha=0.25, solid_capstyle="butt", zorder=2
+                    )
+                    axes.plot(
+                        cell[0],
+                        row,
+                        "o",
+                        color=colour,
+                        markerfacecolor=face,
+                        markersize=4.5,
+                        markeredgewidth=1.1,
+                        zorder=3,
+                    )
         axes.set_title(names.look(method).short)
         axes.set_xlabel("F1 (%)")
         axes.set_xlim(-3, 103)
@@ -41,7 +63,9 @@ def per_action_unit(scores: Scores, dataset: str) -> Figure:
         plain(axes, "x")
         axes.spines["left"].set_visible(False)
     panels[0].set_yticks(range(len(units)), [f"{NAMES.get(u, '')}  AU{u}".strip() for u in units])
-    dots = [Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor=face, label=label)
-            for face, label in (("white", "clean"), (INK, "mean of attacks"))]
+    dots = [
+        Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor=face, label=label)
+        for face, label in (("white", "clean"), (INK, "mean of attacks"))
+    ]
     figure.legend(handles=dots, loc="outside lower center", ncols=2)
     return figure

@@ -15,7 +15,7 @@ def drop_per_attack(scores: Scores) -> Figure:
     attacks = list(dict.fromkeys(name for block in blocks for name in scores.conditions(*block, "attack")))
     rows = [*attacks, "mean", "worst"]
     place = np.arange(len(rows), dtype=float)
-    place[len(attacks):] += 0.5  # the summaries stand apart
+    place[len(attacks) :] += 0.5  # the summaries stand apart
     methods = names.ordered(scores.methods())
     offset = dict(zip(methods, np.linspace(-0.33, 0.33, len(methods)) if len(methods) > 1 else [0.0]))
     figure = Figure(figsize=(FULL, 0.9 + 0.42 * len(rows)))
@@ -31,7 +31,16 @@ def drop_per_attack(scores: Scores) -> Figure:
                     continue
                 y = row + offset[method]
                 axes.plot(cell[1:], [y, y], color=look.colour, linewidth=1.2, alpha=0.8, zorder=2)
-                axes.plot(cell[0], y, look.marker, color=look.colour, markersize=4, markeredgecolor="white", markeredgewidth=0.4, zorder=3)
+                axes.plot(
+                    cell[0],
+                    y,
+                    look.marker,
+                    color=look.colour,
+                    markersize=4,
+                    markeredgecolor="white",
+                    markeredgewidth=0.4,
+                    zorder=3,
+                )
         axes.set_title(names.task_label(task, dataset))
         axes.set_xlabel("Drop (points)")
         axes.set_ylim(place[-1] + 0.55, -0.55)
@@ -46,9 +55,11 @@ def drop_per_attack(scores: Scores) -> Figure:
 
 @drawn
 def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
-    """A panel a task: score under PGD against its budget eps * 255 (0 is clean), equal steps on the axis; ``eps`` is marked."""
+    """A panel a task: score under PGD against its budget eps * 255 (0 is clean; ``eps`` is marked), in equal steps."""
     frame = scores.frame[scores.frame["family"] == "sweep"]
-    blocks = [block for block in scores.blocks() if ((frame["task"] == block[0]) & (frame["dataset"] == block[1])).any()]
+    blocks = [
+        block for block in scores.blocks() if ((frame["task"] == block[0]) & (frame["dataset"] == block[1])).any()
+    ]
     figure = Figure(figsize=(FULL, 2.5))
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, (task, dataset) in zip(panels, blocks):
@@ -64,8 +75,17 @@ def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
             axes.axvline(1 + budgets.index(eps), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         if task in names.CHANCE:
             axes.axhline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-            axes.text(len(budgets), names.CHANCE[task] + 1, "chance", fontsize=6.5, color="#666666", ha="right", va="bottom",
-                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4}, zorder=4)
+            axes.text(
+                len(budgets),
+                names.CHANCE[task] + 1,
+                "chance",
+                fontsize=6.5,
+                color="#666666",
+                ha="right",
+                va="bottom",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
+                zorder=4,
+            )
         axes.set_title(names.task_label(task, dataset))
         axes.set_xlabel("PGD budget eps × 255")
         axes.set_ylim(-3, 103)

@@ -19,8 +19,8 @@ NEIGHBOURS = 5
 def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: int = 0) -> Figure:
     """A column an encoder, coloured by expression (top) and by person (bottom, the first few; the others in grey).
 
-    The map is t-SNE of the unit-length features; the percentages below are counted in the features themselves: how many of
-    an image's 5 nearest neighbours share its expression or person.
+    The map is t-SNE of the unit-length features; the percentages below are counted in the features themselves: how
+    many of an image's 5 nearest neighbours share its expression or person.
 
     ``features``: encoder -> [N,D]; ``expression`` 0..6 [N], ``identity`` [N]. At most six encoders are readable.
     """
@@ -28,8 +28,10 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
     methods = names.ordered(features)
     for method in methods:
         if len(features[method]) != len(expression) or len(identity) != len(expression):
-            raise ValueError(f"features['{method}']: expected one row for each of {len(expression)} expressions and {len(identity)} "
-                             f"identities, got {len(features[method])}")
+            raise ValueError(
+                f"features['{method}']: expected one row for each of {len(expression)} expressions and {len(identity)} "
+                f"identities, got {len(features[method])}"
+            )
     people = np.unique(identity)
     palette = sns.color_palette("colorblind", 10).as_hex()
     shown = people[:: max(1, len(people) // PEOPLE_SHOWN)][:PEOPLE_SHOWN]
@@ -43,8 +45,10 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
     for column, method in enumerate(methods):
         points = _map(np.asarray(features[method], np.float64), seed)
         unit = _unit(np.asarray(features[method], np.float64))
-        for axes, colours, labels, word in ((grid[0, column], by_expression, expression, "expression"),
-                                            (grid[1, column], by_person, identity, "person")):
+        for axes, colours, labels, word in (
+            (grid[0, column], by_expression, expression, "expression"),
+            (grid[1, column], by_person, identity, "person"),
+        ):
             order = np.argsort(on_top, kind="stable") if word == "person" else np.arange(len(points))
             axes.scatter(*points[order].T, c=[colours[i] for i in order], s=7, linewidths=0, alpha=0.9, rasterized=True)
             axes.set_xticks([])
@@ -53,15 +57,28 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
             axes.set_box_aspect(1)
             for spine in axes.spines.values():
                 spine.set(visible=True, color="#DDDDDD")
-            axes.set_xlabel(f"{neighbour_agreement(unit, labels):.0f}% same {word}", fontsize=7.5 if len(methods) < 6 else 6)
+            axes.set_xlabel(
+                f"{neighbour_agreement(unit, labels):.0f}% same {word}", fontsize=7.5 if len(methods) < 6 else 6
+            )
         grid[0, column].set_title(names.look(method).short)
     grid[0, 0].set_ylabel("by expression")
     grid[1, 0].set_ylabel("by person")
     figure.tight_layout(w_pad=0.5, h_pad=0.6)
-    dots = [Line2D([], [], marker="o", linestyle="", markersize=4, color=palette[i], label=name) for i, name in enumerate(EXPRESSIONS)]
-    figure.legend(handles=dots, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=7, handletextpad=0.1, columnspacing=1.2)
-    figure.text(0.5, -0.11 * 2.6 / figure.get_figheight(), f"bottom row: {len(shown)} of {len(people)} people in colour, the others grey",
-                ha="center", fontsize=7, color=FAINT)
+    dots = [
+        Line2D([], [], marker="o", linestyle="", markersize=4, color=palette[i], label=name)
+        for i, name in enumerate(EXPRESSIONS)
+    ]
+    figure.legend(
+        handles=dots, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=7, handletextpad=0.1, columnspacing=1.2
+    )
+    figure.text(
+        0.5,
+        -0.11 * 2.6 / figure.get_figheight(),
+        f"bottom row: {len(shown)} of {len(people)} people in colour, the others grey",
+        ha="center",
+        fontsize=7,
+        color=FAINT,
+    )
     return figure
 
 

@@ -19,9 +19,16 @@ def corruption_gallery(corruptions: tuple[str, ...], images, seen: tuple[str, ..
     """
     pictures = as_pictures(images, "images", 5)
     if pictures.shape[0] != len(corruptions) or pictures.shape[1] != 6:
-        raise ValueError(f"images: expected [{len(corruptions)}, 6, 3, H, W] (clean and five severities), got {pictures.shape}")
-    sections = [("types seen in training", [i for i, name in enumerate(corruptions) if name in seen]),
-                ("types not seen in training" if seen else "corruptions", [i for i, name in enumerate(corruptions) if name not in seen])]
+        raise ValueError(
+            f"images: expected [{len(corruptions)}, 6, 3, H, W] (clean and five severities), got {pictures.shape}"
+        )
+    sections = [
+        ("types seen in training", [i for i, name in enumerate(corruptions) if name in seen]),
+        (
+            "types not seen in training" if seen else "corruptions",
+            [i for i, name in enumerate(corruptions) if name not in seen],
+        ),
+    ]
     size = pictures.shape[-1]
     line = round(size * 0.3)  # room for one line of text, in picture pixels
     rows, gaps, titles = [], [], {}
@@ -45,12 +52,27 @@ def corruption_gallery(corruptions: tuple[str, ...], images, seen: tuple[str, ..
     for row, members in enumerate(rows):
         top = y[row] - size / 2 - line * 0.12
         for block, i in enumerate(members):
-            axes.text(x[block * shown] - size / 2, top, names.condition_label(corruptions[i]), ha="left", va="bottom", fontsize=7)
+            axes.text(
+                x[block * shown] - size / 2,
+                top,
+                names.condition_label(corruptions[i]),
+                ha="left",
+                va="bottom",
+                fontsize=7,
+            )
         if row in titles:
             axes.text(0, top - 1.9 * line, titles[row], ha="left", va="bottom", fontsize=8.5, fontweight="bold")
             for block in range(len(members)):
                 for j, severity in enumerate(SEVERITIES):
-                    axes.text(x[block * shown + j], top - line * 0.95, severity or "clean", ha="center", va="bottom", fontsize=6.5, color=FAINT)
+                    axes.text(
+                        x[block * shown + j],
+                        top - line * 0.95,
+                        severity or "clean",
+                        ha="center",
+                        va="bottom",
+                        fontsize=6.5,
+                        color=FAINT,
+                    )
     return figure
 
 
@@ -74,7 +96,9 @@ def attack_gallery(attacks: tuple[str, ...], clean, images, eps: float) -> Figur
     figure = Figure(figsize=(FULL, 2 * faces * tile * 1.07 + 0.25))
     axes = figure.add_axes([0, 0, 1, 1 - 0.25 / figure.get_figheight()])
     gaps = [0 if row % 2 or row == 0 else size // 6 for row in range(2 * faces)]
-    y, x = draw_sheet(axes, grid, gap=max(1, size // 24), row_gaps=gaps, column_gaps=[0, size // 8] + [0] * (len(attacks) - 1))
+    y, x = draw_sheet(
+        axes, grid, gap=max(1, size // 24), row_gaps=gaps, column_gaps=[0, size // 8] + [0] * (len(attacks) - 1)
+    )
     for at, name in zip(x, ("clean", *attacks)):
         axes.text(at, -size * 0.06, names.condition_label(name), ha="center", va="bottom", fontsize=7)
     for row in range(1, 2 * faces, 2):

@@ -7,7 +7,11 @@ from lib.report import names
 from lib.report.figures.style import FAINT, FULL, INK, drawn, plain
 from lib.report.summary import Scores
 
-MARKS = (("clean", "clean", "o", "clean"), ("corruption", "mean", "s", "mean of corruptions"), ("attack", "mean", "D", "mean of attacks"))
+MARKS = (
+    ("clean", "clean", "o", "clean"),
+    ("corruption", "mean", "s", "mean of corruptions"),
+    ("attack", "mean", "D", "mean of attacks"),
+)
 
 
 @drawn
@@ -26,16 +30,29 @@ def headline(scores: Scores, blocks: list[tuple[str, str]]) -> Figure:
     for axes, (task, dataset) in zip(panels, blocks):
         for method in methods:
             look, y = names.look(method), place[method]
-            found = [(scores(method, dataset, task, family, condition), marker) for family, condition, marker, _ in MARKS]
+            found = [
+                (scores(method, dataset, task, family, condition), marker) for family, condition, marker, _ in MARKS
+            ]
             values = [cell[0] for cell, _ in found if cell is not None]
             if values:
                 axes.plot([min(values), max(values)], [y, y], color=look.colour, linewidth=1.4, alpha=0.45, zorder=2)
             for cell, marker in found:
                 if cell is None:
                     continue
-                axes.plot(cell[1:], [y, y], color=look.colour, linewidth=4.5, alpha=0.28, solid_capstyle="butt", zorder=2)
+                axes.plot(
+                    cell[1:], [y, y], color=look.colour, linewidth=4.5, alpha=0.28, solid_capstyle="butt", zorder=2
+                )
                 face = "white" if marker == "o" else look.colour
-                axes.plot(cell[0], y, marker, color=look.colour, markerfacecolor=face, markersize=5, markeredgewidth=1.2, zorder=3)
+                axes.plot(
+                    cell[0],
+                    y,
+                    marker,
+                    color=look.colour,
+                    markerfacecolor=face,
+                    markersize=5,
+                    markeredgewidth=1.2,
+                    zorder=3,
+                )
         if task in names.CHANCE:
             axes.axvline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
             axes.text(names.CHANCE[task], -0.62, " chance", fontsize=6.5, color=FAINT, ha="left", va="bottom")
@@ -48,7 +65,18 @@ def headline(scores: Scores, blocks: list[tuple[str, str]]) -> Figure:
     panels[0].set_yticks(list(place.values()), [names.look(m).label for m in methods])
     for text, method in zip(panels[0].get_yticklabels(), methods):
         text.set_fontweight("bold" if names.look(method).group == "method" else "normal")
-    handles = [Line2D([], [], color=INK, marker=marker, linestyle="", markersize=5, label=label,
-                      markerfacecolor="white" if marker == "o" else INK) for _, _, marker, label in MARKS]
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=INK,
+            marker=marker,
+            linestyle="",
+            markersize=5,
+            label=label,
+            markerfacecolor="white" if marker == "o" else INK,
+        )
+        for _, _, marker, label in MARKS
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

@@ -10,8 +10,8 @@ from lib.report.summary import Scores
 
 @drawn
 def masking_checks(scores: Scores) -> Figure:
-    """A row a task. Left: PGD's loss against its steps, which must not fall. Right: the score under the white-box attack and under
-    attacks that do not use the model's own gradient, which must not score lower."""
+    """A row a task. Left: PGD's loss against its steps, which must not fall. Right: the score under the white-box
+    attack and under attacks that do not use the model's own gradient, which must not score lower."""
     blocks = [block for block in scores.blocks() if has_checks(scores, *block)]
     if not blocks:
         raise ValueError("scores: expected rows of the family 'check', found none")
@@ -35,13 +35,23 @@ def masking_checks(scores: Scores) -> Figure:
         rows = ["white box", *others]
         for i, method in enumerate(methods):
             look = names.look(method)
-            cells = [white_box(scores, method, task, dataset)] + [other_attacks(scores, method, task, dataset).get(c) for c in others]
+            cells = [white_box(scores, method, task, dataset)] + [
+                other_attacks(scores, method, task, dataset).get(c) for c in others
+            ]
             for row, cell in enumerate(cells):
                 if cell is None:
                     continue
                 y = row + (i - (len(methods) - 1) / 2) * 0.7 / max(len(methods), 1)
                 right.plot(cell[1:], [y, y], color=look.colour, linewidth=1.2, alpha=0.8)
-                right.plot(cell[0], y, look.marker, color=look.colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.4)
+                right.plot(
+                    cell[0],
+                    y,
+                    look.marker,
+                    color=look.colour,
+                    markersize=4.5,
+                    markeredgecolor="white",
+                    markeredgewidth=0.4,
+                )
         right.axhspan(-0.5, 0.5, color="#F5F5F5", linewidth=0, zorder=0)
         right.set_yticks(range(len(rows)), [names.condition_label(r) for r in rows])
         right.set_ylim(len(rows) - 0.5, -0.5)

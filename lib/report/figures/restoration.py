@@ -11,13 +11,19 @@ from lib.report.figures.style import FAINT, FULL, drawn
 def restoration(labels: tuple[str, ...], degraded, restored, clean, gain: float = 2.0) -> Figure:
     """A row an example: input y, restored x_1 .. x_k, the rest n_k = y - x_k magnified by ``gain``, the clean target.
 
-    ``degraded``, ``clean`` [N,3,H,W], ``restored`` [N,k,3,H,W], ``labels`` N names of the degradations. Mean absolute errors to
-    the clean face stand below each picture, in grey levels of 255.
+    ``degraded``, ``clean`` [N,3,H,W], ``restored`` [N,k,3,H,W], ``labels`` N names of the degradations. Below
+    each picture stands its mean absolute difference from the clean face, in grey levels of 255.
     """
-    y, x, target = as_pictures(degraded, "degraded", 4), as_pictures(restored, "restored", 5), as_pictures(clean, "clean", 4)
+    y, x, target = (
+        as_pictures(degraded, "degraded", 4),
+        as_pictures(restored, "restored", 5),
+        as_pictures(clean, "clean", 4),
+    )
     if len(labels) != len(y) or x.shape[0] != len(y) or target.shape != y.shape or x.shape[2:] != y.shape[1:]:
-        raise ValueError(f"restored: expected [{len(labels)}, k, {', '.join(map(str, y.shape[1:]))}] with as many labels, degraded and "
-                         f"clean faces, got {x.shape}, degraded {y.shape}, clean {target.shape}")
+        raise ValueError(
+            f"restored: expected [{len(labels)}, k, {', '.join(map(str, y.shape[1:]))}] with as many labels, "
+            f"degraded and clean faces, got {x.shape}, degraded {y.shape}, clean {target.shape}"
+        )
     stages, size = x.shape[1], y.shape[-1]
     # The rest is taken from what the network returned, before clipping for display.
     rest = np.clip(0.5 + gain * (_unit(degraded) - _unit(restored)[:, -1]), 0, 1)
@@ -29,14 +35,24 @@ def restoration(labels: tuple[str, ...], degraded, restored, clean, gain: float 
     axes = figure.add_axes([left / FULL, 0, 1 - left / FULL, 1 - 0.22 / figure.get_figheight()])
     line = round(size * 0.17)
     gaps = [0, *[line] * (len(y) - 1)]
-    centre_y, centre_x = draw_sheet(axes, grid, max(1, size // 24), gaps, [0, size // 10, *[0] * (stages - 1), size // 10, size // 10])
+    centre_y, centre_x = draw_sheet(
+        axes, grid, max(1, size // 24), gaps, [0, size // 10, *[0] * (stages - 1), size // 10, size // 10]
+    )
     for at, text in zip(centre_x, columns):
         axes.text(at, -size * 0.05, text, ha="center", va="bottom", fontsize=8)
     for row, label in enumerate(labels):
         axes.text(-size * 0.12, centre_y[row], label, ha="right", va="center", fontsize=7.5)
         for column, picture in enumerate([y[row], *x[row]]):
             error = 255 * np.abs(picture - target[row]).mean()
-            axes.text(centre_x[column], centre_y[row] + size * 0.515, f"{error:.1f}", ha="center", va="top", fontsize=6.5, color=FAINT)
+            axes.text(
+                centre_x[column],
+                centre_y[row] + size * 0.515,
+                f"{error:.1f}",
+                ha="center",
+                va="top",
+                fontsize=6.5,
+                color=FAINT,
+            )
     # The last row's numbers lie below the sheet.
     axes.set_ylim(axes.get_ylim()[0] + line, 0)
     return figure

@@ -11,14 +11,17 @@ SEVERITIES = range(1, 6)
 
 @drawn
 def drop_by_severity(scores: Scores) -> Figure:
-    """A panel a task: mean drop over all corruption types at each severity, a line an encoder, bands are 95% intervals."""
+    """A panel a task: mean drop over all corruption types at each severity, a line an encoder, bands 95% intervals."""
     blocks = [block for block in scores.blocks() if scores.conditions(*block, "corruption")]
     figure = Figure(figsize=(FULL, 2.5))
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, (task, dataset) in zip(panels, blocks):
         corruptions = scores.conditions(task, dataset, "corruption")
         for method in names.ordered(scores.methods(task, dataset)):
-            cells = [mean_cell(scores(method, dataset, task, "corruption", c, "drop", s) for c in corruptions) for s in SEVERITIES]
+            cells = [
+                mean_cell(scores(method, dataset, task, "corruption", c, "drop", s) for c in corruptions)
+                for s in SEVERITIES
+            ]
             encoder_line(axes, SEVERITIES, cells, method)
         _panel(axes, names.task_label(task, dataset))
     panels[0].set_ylabel("Drop (points)")
@@ -38,17 +41,30 @@ def drop_by_corruption(scores: Scores, task: str, dataset: str, seen: tuple[str,
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, corruption in zip(panels, corruptions):
         for method in methods:
-            encoder_line(axes, SEVERITIES, [scores(method, dataset, task, "corruption", corruption, "drop", s) for s in SEVERITIES], method)
+            encoder_line(
+                axes,
+                SEVERITIES,
+                [scores(method, dataset, task, "corruption", corruption, "drop", s) for s in SEVERITIES],
+                method,
+            )
         _panel(axes, names.condition_label(corruption))
         if seen:
-            axes.set_title("seen" if corruption in seen else "unseen", loc="right", fontsize=7, fontweight="normal", color="#777777")
-    for axes in panels[len(corruptions):]:
+            axes.set_title(
+                "seen" if corruption in seen else "unseen",
+                loc="right",
+                fontsize=7,
+                fontweight="normal",
+                color="#777777",
+            )
+    for axes in panels[len(corruptions) :]:
         axes.axis("off")
     for i, axes in enumerate(panels[: len(corruptions)]):
         axes.set_xlabel("severity" if i >= len(corruptions) - columns else "")
         axes.set_ylabel("Drop (points)" if i % columns == 0 else "")
     height = figure.get_figheight()  # fixed margins in inches: a layout engine is slow on this many panels
-    figure.subplots_adjust(left=0.45 / FULL, right=1 - 0.05 / FULL, bottom=0.4 / height, top=1 - 0.2 / height, wspace=0.1, hspace=0.38)
+    figure.subplots_adjust(
+        left=0.45 / FULL, right=1 - 0.05 / FULL, bottom=0.4 / height, top=1 - 0.2 / height, wspace=0.1, hspace=0.38
+    )
     encoder_legend(figure, methods)
     return figure
 

@@ -16,13 +16,37 @@ from lib.report import names
 FULL = 7.2  # inches: the text width of a two-column paper; fonts are set for this size, so nothing is scaled
 INK, FAINT, PAPER = "#222222", "#8A8A8A", "#FFFFFF"
 RULES = {
-    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.titley": 1.0, "axes.titlepad": 5,
-    "axes.labelsize": 8, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False,
-    "axes.edgecolor": FAINT, "axes.linewidth": 0.7, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
-    "ytick.color": INK, "grid.color": "#E6E6E6", "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
-    "lines.linewidth": 1.5, "lines.markersize": 4, "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "figure.dpi": 110,
-    "svg.fonttype": "path", "svg.hashsalt": "degradation-robust faces", "xtick.major.size": 0, "ytick.major.size": 0,
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titley": 1.0,
+    "axes.titlepad": 5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "figure.dpi": 110,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "degradation-robust faces",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
 }
 
 
@@ -57,8 +81,18 @@ def encoder_line(axes: Axes, x, cells, method: str, band: bool = True) -> None:
     look = names.look(method)
     value, low, high = (np.array([np.nan if cell is None else cell[i] for cell in cells], float) for i in range(3))
     control = look.group == "control"
-    axes.plot(x, value, color=look.colour, marker=look.marker, linestyle=look.dash, linewidth=1.1 if control else 1.8,
-              markersize=3.2 if control else 4.2, markeredgecolor="white", markeredgewidth=0.4, zorder=2 if control else 3)
+    axes.plot(
+        x,
+        value,
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.dash,
+        linewidth=1.1 if control else 1.8,
+        markersize=3.2 if control else 4.2,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        zorder=2 if control else 3,
+    )
     if band and not control:
         axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=1)
 
@@ -69,8 +103,20 @@ def encoder_legend(figure: Figure, methods: list[str], y: float = 0.0, columns: 
     for method in names.ordered(methods):
         look = names.look(method)
         control = look.group == "control"
-        handles.append(Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dash, label=look.label,
-                              linewidth=1.1 if control else 1.8, markeredgecolor="white", markeredgewidth=0.4, markersize=5))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=look.colour,
+                marker=look.marker,
+                linestyle=look.dash,
+                label=look.label,
+                linewidth=1.1 if control else 1.8,
+                markeredgecolor="white",
+                markeredgewidth=0.4,
+                markersize=5,
+            )
+        )
     figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, y), ncols=columns, handlelength=2.6)
 
 

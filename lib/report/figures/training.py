@@ -12,8 +12,10 @@ TERM_COLOURS = (names.GREEN, names.PURPLE, names.ORANGE, names.SKY, names.GREY, 
 
 @drawn
 def training_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """A column an encoder: the loss and its terms (log scale), embedding_std (1 = spread like random directions, 0 = one
-    point) and effective rank, each against minutes of training; thin lines are the steps, thick ones their running median.
+    """A column an encoder: the loss and its terms (log scale), the collapse meter and the effective rank.
+
+    embedding_std is 1 where features spread like random directions and 0 where all are one point. Against minutes of
+    training; thin lines are the steps, thick ones their running median.
 
     ``histories``: encoder -> history.csv.
     """
@@ -21,9 +23,13 @@ def training_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     if not methods:
         raise ValueError("histories: expected at least one training history, got none")
     for method in methods:
-        lacking = [c for c in ("seconds", "loss", "embedding_std", "effective_rank") if c not in histories[method].columns]
+        lacking = [
+            c for c in ("seconds", "loss", "embedding_std", "effective_rank") if c not in histories[method].columns
+        ]
         if lacking:
-            raise ValueError(f"histories['{method}']: missing the columns {lacking}, found {list(histories[method].columns)}")
+            raise ValueError(
+                f"histories['{method}']: missing the columns {lacking}, found {list(histories[method].columns)}"
+            )
     wide = max(len(methods), 2)
     figure = Figure(figsize=(FULL * min(1, 0.3 + 0.2 * wide), 4.6))
     grid = figure.subplots(3, len(methods), sharex="col", squeeze=False, height_ratios=[1.7, 1, 1])
@@ -48,7 +54,9 @@ def training_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         rank.set_xlabel("minutes of training")
         for axes in (top, meter, rank):
             plain(axes)
-    grid[1, 0].text(0.02, 0.04, "collapsed", transform=grid[1, 0].transAxes, fontsize=6.5, color=names.VERMILION, va="bottom")
+    grid[1, 0].text(
+        0.02, 0.04, "collapsed", transform=grid[1, 0].transAxes, fontsize=6.5, color=names.VERMILION, va="bottom"
+    )
     for axes, label in zip(grid[:, 0], ("loss", "embedding std", "effective rank")):
         axes.set_ylabel(label)
     ceiling = max(axes.get_ylim()[1] for axes in grid[2])

@@ -31,7 +31,12 @@ def test_headline(scores):
 def test_drop_by_severity_is_the_mean_over_types(scores, results):
     figure = severity.drop_by_severity(scores)
     assert len(figure.axes) == 4
-    rows = results[(results["method"] == "blur") & (results["task"] == "expression") & (results["family"] == "corruption") & (results["metric"] == "drop")]
+    rows = results[
+        (results["method"] == "blur")
+        & (results["task"] == "expression")
+        & (results["family"] == "corruption")
+        & (results["metric"] == "drop")
+    ]
     expected = rows[rows["severity"] == 4]["value"].mean()
     line = next(line for line in figure.axes[0].lines if line.get_color() == names.look("blur").colour)
     assert line.get_ydata()[3] == pytest.approx(expected, abs=1e-3)

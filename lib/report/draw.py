@@ -1,0 +1,198 @@
+"""Every figure of the report, with the caption that says how to read it and what it was measured on."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.report import names
+from lib.report.checks import has_checks
+from lib.report.claims import BLOCKS
+from lib.report.figures import (
+    action_units,
+    attacks,
+    embedding,
+    gallery,
+    headline,
+    masking,
+    restoration,
+    severity,
+    training,
+)
+from lib.report.summary import Scores
+
+
+@dataclass
+class Drawn:
+    """A figure with its title and the caption that says how to read it. ``picture``: made of images, not of lines."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    picture: bool = False
+
+
+def draw_all(
+    scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, seen: tuple[str, ...], eps: float
+) -> list[Drawn]:
+    """Every figure of the report, in its order."""
+    blocks = scores.blocks()
+    first = [block for block in BLOCKS if block in blocks] or blocks[:2]
+    seeds = int(scores.frame["seeds"].max())
+    bars = f"95% intervals over subjects{' and seeds' if seeds > 1 else ''}"
+
+    def facts(family, chosen=blocks):
+        return (
+            "; ".join(f"{names.task_label(*b)}: {scores.facts(*b, family)}" for b in chosen if scores.facts(*b, family))
+            + "."
+        )
+
+    figures = [
+        Drawn(
+            "headline",
+            "How far each encoder falls",
+            "Open circle: score on clean faces. Square: mean over all corruption types and severities. "
+            f"Diamond: mean over the white-box attacks at {eps:g}/255. A short line is a robust encoder. Pale bars: "
+            f"{bars}. " + facts("clean", first),
+            headline.headline(scores, first),
+        )
+    ]
+    data = panels["corruptions"]
+    figures.append(
+        Drawn(
+            "corruption_gallery",
+            "The corruptions",
+            "Rendered faces, each clean and at severities 1, 3 and 5. The training mixture of DAR-SFRL holds the "
+            "upper types and never the lower ones.",
+            gallery.corruption_gallery(tuple(data["names"]), data["images"], seen),
+            picture=True,
+        )
+    )
+    data = panels["attacks"]
+    figures.append(
+        Drawn(
+            "attack_gallery",
+            "The attacks",
+            f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} "
+            "and its expression probe. "
+            "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change "
+            "allowed.",
+            gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
+            picture=True,
+        )
+    )
+    if "restoration" in panels:
+        data = panels["restoration"]
+        figures.append(
+            Drawn(
+                "restoration",
+                "What DAFR restores, stage by stage",
+                f"{names.look(data['encoder']).label} on rendered faces it was not trained on. "
+                "From the degraded input y through the restored images of the stages to the clean target; n is what "
+                "the last stage removed (mid-grey = nothing). "
+                "Numbers: mean absolute difference from the clean face, in grey levels of 255.",
+                restoration.restoration(tuple(data["labels"]), data["degraded"], data["restored"], data["clean"]),
+                picture=True,
+            )
+        )
+    corrupted = [block for block in blocks if scores.conditions(*block, "corruption")]
+    if corrupted:
+        figures.append(
+            Drawn(
+                "drop_by_severity",
+                "Drop against severity",
+                f"Points lost against clean faces, mean over all corruption types. Lower is better. Bands: {bars} "
+                "(controls without). " + facts("corruption", corrupted),
+                severity.drop_by_severity(scores),
+            )
+        )
+    for task, dataset in [block for block in corrupted if block in first]:
+        figures.append(
+            Drawn(
+                f"drop_by_corruption_{task}_{dataset}",
+                f"Each corruption: {names.task_label(task, dataset)}",
+                "Points lost under each corruption type; 'seen' types are in DAR-SFRL's training mixture. Bands: "
+                f"{bars}. " + facts("corruption", [(task, dataset)]),
+                severity.drop_by_corruption(scores, task, dataset, seen),
+            )
+        )
+    attacked = [block for block in blocks if scores.conditions(*block, "attack")]
+    if attacked:
+        figures.append(
+            Drawn(
+                "drop_per_attack",
+                "Drop under each attack",
+                f"Points lost under each white-box attack at {eps:g}/255, through the whole model. Further left is "
+                f"better. Bars: {bars}. "
+                "UPGD repeats MIFGSM, and EOTPGD repeats PGD, for a model without randomness. "
+                + facts("attack", attacked),
+                attacks.drop_per_attack(scores),
+            )
+        )
+    if (scores.frame["family"] == "sweep").any():
+        figures.append(
+            Drawn(
+                "eps_sweep",
+                "Score against the attack's budget",
+                "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off "
+                "would be a sign of masked gradients. "
+                f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", attacked),
+                attacks.eps_sweep(scores, eps),
+            )
+        )
+    if any(has_checks(scores, *block) for block in blocks):
+        figures.append(
+            Drawn(
+                "masking_checks",
+                "Are the attacks strong?",
+                "Left: the attack's loss must not fall with more steps. Right: attacks that do not use the model's "
+                "own gradient must not reach a lower score "
+                f"than the white-box one. Bars: {bars}. " + facts("check"),
+                masking.masking_checks(scores),
+            )
+        )
+    units = [dataset for task, dataset in blocks if task == "action_units"]
+    for dataset in units:
+        figures.append(
+            Drawn(
+                f"action_units_{dataset}",
+                f"Each action unit, {names.DATASET_SHORT.get(dataset, dataset)}",
+                "F1 of each action unit on clean faces (open) and as the mean over the attacks (filled). "
+                f"Pale bars: {bars}. " + facts("attack", [("action_units", dataset)]),
+                action_units.per_action_unit(scores, dataset),
+            )
+        )
+    data = panels["embeddings"]
+    figures.append(
+        Drawn(
+            "embedding_map",
+            "What the features hold",
+            f"t-SNE of the features of {len(data['expression']):,} rendered faces, coloured by expression (top) and "
+            "person (bottom). Distances between far groups mean nothing in such a map; "
+            "the percentages do: the share of an image's 5 nearest neighbours, by cosine in the features "
+            "themselves, with the same expression or person.",
+            embedding.embedding_map(_for_map(data["features"]), data["expression"], data["identity"]),
+        )
+    )
+    if histories:
+        figures.append(
+            Drawn(
+                "training_curves",
+                "Training",
+                "Loss and its terms; below, the collapse meter: embedding std is 1 when features spread like random "
+                "directions and 0 when all faces get the same feature; "
+                "effective rank counts the directions in use. No labels are used here.",
+                training.training_curves(histories),
+            )
+        )
+    return figures
+
+
+def _for_map(features: dict) -> dict:
+    """At most six encoders are readable side by side: controls made from another encoder are left out first."""
+    keep = names.ordered(features)
+    for method in ("blur", "identity_restorer"):
+        if len(keep) > 6 and method in keep:
+            keep.remove(method)
+    return {method: features[method] for method in keep[:6]}
