@@ -80,7 +80,7 @@ def make_demo_set(out: str | os.PathLike, seed: int, image_size: int, pretrain_i
     for name, (value, low) in least.items():
         if value < low:
             raise ValueError(f"{name}: expected at least {low}, got {value}")
-    orl_folder()  # fails before the long work
+    photographs = orl_folder()  # fails before the long work
     out = Path(out)
     jobs = []
     for number in range(pretrain_identities + probe_identities):
@@ -95,7 +95,7 @@ def make_demo_set(out: str | os.PathLike, seed: int, image_size: int, pretrain_i
         for images, rows, masks in _drawn(jobs, workers):
             writer.add(images, rows, masks)
             progress.step(len(images))
-    write_orl(out / "orl", image_size)
+    write_orl(out / "orl", image_size, photographs)
 
 
 def main() -> None:

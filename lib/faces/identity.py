@@ -140,11 +140,11 @@ def make_identity(number: int, seed: int) -> Identity:
     return Identity(
         number=number, shape=shape, male=male, melanin=melanin, skin=skin, flush=flush, lip=lip,
         blush=float(np.clip(0.35 + 0.3 * rng.normal(), 0, 1)) * (0.4 + 0.6 * fair),
-        freckles=float(rng.random()) if rng.random() < 0.25 * fair + (0.35 if hair_name == "red" else 0) else 0.0,
+        freckles=float(rng.random()) if rng.random() < 0.16 * fair + (0.35 if hair_name == "red" else 0) else 0.0,
         blotches=float(rng.uniform(0.2, 0.8)), gloss=float(rng.uniform(0.05, 0.15)) * (1 + 0.5 * melanin),
         wrinkles=float(np.clip(age * 1.2 - 0.25, 0, 0.9)), texture=(float(rng.random()), float(rng.random())),
         brow=brow, brow_thick=float(np.clip((0.050 if male else 0.036) + 0.010 * rng.normal(), 0.022, 0.075)),
-        brow_length=float(rng.uniform(0.43, 0.52)), brow_height=float(0.022 * rng.normal()) + (0.0 if male else 0.015),
+        brow_length=float(rng.uniform(0.40, 0.48)), brow_height=float(0.022 * rng.normal()) + (0.0 if male else 0.015),
         brow_arch=float(np.clip((0.030 if male else 0.055) + 0.018 * rng.normal(), 0.0, 0.085)),
         brow_dense=float(rng.uniform(0.65, 0.98)), lashes=float(rng.uniform(0.45, 0.8) if male else rng.uniform(0.65, 0.95)),
         iris=np.array(IRIS[_pick(rng, {"brown": 0.6 + melanin, "dark": 0.2 + 1.5 * melanin + 0.6 * shares[1],

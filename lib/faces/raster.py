@@ -7,6 +7,8 @@ batch nor on the device's scheduling. Warp runs CPU kernels on one thread.
 
 import warp as wp
 
+wp.config.quiet = True  # Warp greets in each process and reports each kernel it loads
+
 TILE = 256  # side of the noise pictures, a power of two
 
 

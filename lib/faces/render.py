@@ -19,7 +19,6 @@ CASTS = ("skin", "long_hair", "hair", "cloth", "beard")  # what throws a shadow
 
 def default_device() -> str:
     """'cuda' where Warp has one, else 'cpu'."""
-    wp.config.quiet = True
     wp.init()
     return "cuda" if wp.is_cuda_available() else "cpu"
 

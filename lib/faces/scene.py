@@ -70,7 +70,7 @@ def make_setting(rng: np.random.Generator) -> Setting:
     ground = 0.6 * sky * _temperature(-0.4)
     a = np.concatenate([rng.uniform(0, 1, 2), rng.uniform(0.15, 0.6, 2)])
     b = np.concatenate([rng.uniform(-0.1, 1.1, 2), rng.uniform(0.08, 0.3, 2)])
-    background = {"back_top": _colour(rng, 0.03, 0.9), "back_low": _colour(rng, 0.03, 0.7), "blob_a": a, "blob_b": b,
+    background = {"back_top": _colour(rng, 0.04, 1.4), "back_low": _colour(rng, 0.03, 1.1), "blob_a": a, "blob_b": b,
                   "blob_a_colour": _colour(rng, 0.03, 0.9), "blob_b_colour": _colour(rng, 0.03, 0.8),
                   "grain": rng.uniform(0.0, 1.0) ** 3 * 0.9, "grain_scale": np.exp(rng.uniform(np.log(0.3), np.log(3.0))),
                   "grain_u": rng.random(), "grain_v": rng.random()}

@@ -92,7 +92,7 @@ def bump(x: float, centre: float, width: float) -> float:
 def brow_cover(look: Look, c: wp.vec3, pictures: wp.array3d(dtype=float)) -> float:
     """Coverage of the brows in [0,1] at a place of the mean head: an arch along the ridge, hairs that lean outwards."""
     x = wp.abs(c[0])
-    t = (x - 0.09) / look.brow_length
+    t = (x - 0.125) / look.brow_length
     if t < -0.12 or t > 1.1 or c[1] < 0.0 or c[1] > 0.45 or c[2] < 0.2:
         return 0.0
     s = (t - 0.64) / 0.64
