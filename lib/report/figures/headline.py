@@ -55,7 +55,7 @@ def headline(scores: Scores, blocks: list[tuple[str, str]]) -> Figure:
                 )
         if task in names.CHANCE:
             axes.axvline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-            axes.text(names.CHANCE[task], -0.62, " chance", fontsize=6.5, color=FAINT, ha="left", va="bottom")
+            axes.text(names.CHANCE[task] + 1, at - 0.45, "chance", fontsize=6.5, color=FAINT, ha="left", va="bottom")
         axes.set_title(names.task_label(task, dataset))
         axes.set_xlabel(f"{'F1' if task == 'action_units' else 'accuracy'} (%)")
         axes.set_xlim(-2, 102)
