@@ -13,7 +13,7 @@ import numpy as np
 from lib.faces.head_model import PARTS, head_model
 
 KINDS = (*PARTS, "hair", "beard", "cloth", "glasses")
-TWO_SIDED = ("long_hair", "hair", "cloth", "glasses")
+TWO_SIDED = ("long_hair", "cloth", "glasses")
 RIM, TUBE, ARM, BRIDGE = 28, 4, 9, 7  # segments of a glasses rim, sides of its tube, points of an arm and the bridge
 PIVOT = np.array([0.0, -1.0, -0.4], np.float32)  # where the head turns on the neck
 

@@ -7,9 +7,11 @@ batch nor on the device's scheduling. Warp runs CPU kernels on one thread.
 
 import warp as wp
 
-wp.config.quiet = True  # Warp greets in each process and reports each kernel it loads
+wp.config.log_level = wp.LOG_WARNING  # Warp greets in each process and reports each kernel it loads
 
 TILE = 256  # side of the noise pictures, a power of two
+EYE = wp.constant(2)  # kind of the eyeballs
+EYE_DEPTH = wp.constant(0.06)  # decimetres that eyeballs lie deeper, so that none shows through a lid
 
 
 @wp.func
@@ -171,5 +173,7 @@ def visibility(screen: wp.array2d(dtype=wp.vec3), triangles: wp.array2d(dtype=in
                             solid = c + 0.25 * noise(pictures, 1, at[0], at[1]) + 0.75 * noise(
                                 pictures, 2, at[0] * 4.0, at[1] * 20.0) > 0.5
                 if solid:
+                    if kind[t] == EYE:
+                        near = near / (1.0 + EYE_DEPTH * near)
                     bits = wp.int64(wp.cast(near, wp.int32))
                     wp.atomic_max(keys, b, y, x, (bits << wp.int64(32)) | wp.int64(t))

@@ -1,6 +1,7 @@
 """What surrounds a clip: light, background, camera and clothes; and the shader's record for one frame."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -91,20 +92,19 @@ def make_setting(rng: np.random.Generator) -> Setting:
 def quaternion(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """Rotation (x,y,z,w) by degrees: roll, then pitch, then yaw. Positive yaw turns the face to the picture's right,
     positive pitch lifts it, positive roll leans it to the picture's left."""
-    y, p, r = np.radians([yaw, -pitch, roll]) / 2
-    q = np.array([0.0, np.sin(y), 0.0, np.cos(y)])
-    for axis, half in ((0, p), (2, r)):
-        turn = np.zeros(4)
-        turn[axis], turn[3] = np.sin(half), np.cos(half)
-        a, b = q, turn
-        q = np.concatenate([a[3] * b[:3] + b[3] * a[:3] + np.cross(a[:3], b[:3]), [a[3] * b[3] - a[:3] @ b[:3]]])
-    return q
+    y, p, r = (math.radians(angle) / 2 for angle in (yaw, -pitch, roll))
+    sy, cy, sp, cp, sr, cr = math.sin(y), math.cos(y), math.sin(p), math.cos(p), math.sin(r), math.cos(r)
+    return np.array([cy * sp * cr + sy * cp * sr, sy * cp * cr - cy * sp * sr, cy * cp * sr - sy * sp * cr,
+                     cy * cp * cr + sy * sp * sr])
 
 
 def rotate(q: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Rotate vectors [...,3] by a quaternion (x,y,z,w)."""
-    t = 2 * np.cross(q[:3], v)
-    return v + q[3] * t + np.cross(q[:3], t)
+    x, y, z, w = q.tolist()
+    rows = ((1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+            (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+            (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)))
+    return np.stack([v[..., 0] * a + v[..., 1] * b + v[..., 2] * c for a, b, c in rows], -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,9 +156,10 @@ def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: n
     look["hair_curl"] = 0.8 if person.hair_style == "curly" else 0.0
     look["cloth_stripes"] = setting.stripes
     look["head_up"] = rotate(head, np.array([0.0, 0.94, 0.34]))
-    across = np.cross([0.0, 1.0, 0.0], setting.key_direction)
-    look["shadow_across"] = across / np.linalg.norm(across)
-    look["shadow_up"] = np.cross(setting.key_direction, look["shadow_across"])
+    kx, ky, kz = setting.key_direction
+    level_part = math.hypot(kx, kz)
+    look["shadow_across"] = kz / level_part, 0.0, -kx / level_part
+    look["shadow_up"] = -ky * kx / level_part, level_part, -ky * kz / level_part
     look["shadow_centre"] = at_face + shift
     level = dict(zip(UNITS, clip.units[at] / 5.0, strict=True))
     look["furrow"] = level[4]
