@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STEPS, TOLERANCE = 200, 1e-6
+STEPS, TOLERANCE = 200, 1e-5
 
 
 def fit_softmax(features: Tensor, labels: Tensor, classes: int, l2: float) -> nn.Linear:
@@ -64,7 +64,12 @@ def _fit(features: Tensor, outputs: int, l2: float, loss) -> nn.Linear:
     # a constant feature says nothing; dividing by its rounding noise would let a degraded image blow it up
     scale = torch.where(scale > 1e-6 * (1e-6 + mean.abs()), scale, torch.inf)
     standard = (features.double() - mean) / scale
-    weight = torch.zeros(outputs, features.shape[1], dtype=torch.float64, device=features.device, requires_grad=True)
+    basis = None
+    if standard.shape[1] > len(standard):
+        # the penalised optimum is a combination of the images: with more features than images, fit in their span
+        basis = torch.linalg.qr(standard.T).Q
+        standard = standard @ basis
+    weight = torch.zeros(outputs, standard.shape[1], dtype=torch.float64, device=features.device, requires_grad=True)
     bias = torch.zeros(outputs, dtype=torch.float64, device=features.device, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, max_eval=2 * STEPS, tolerance_grad=TOLERANCE,
                                   tolerance_change=1e-12, history_size=20, line_search_fn="strong_wolfe")
@@ -79,6 +84,7 @@ def _fit(features: Tensor, outputs: int, l2: float, loss) -> nn.Linear:
         optimizer.step(closure)
     head = nn.Linear(features.shape[1], outputs, device=features.device)
     with torch.no_grad():
+        weight = weight if basis is None else weight @ basis.T
         head.weight.copy_(weight / scale)
         head.bias.copy_(bias - (weight / scale) @ mean)
     if not all(torch.isfinite(p).all() for p in head.parameters()):
