@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """``run()`` gives the scores [n,...] of each cell. ``cost`` is in forward passes of one image; ``name`` is unique."""
+    """``run()`` gives the scores [n,...] of each cell. ``cost`` is in forward passes of an image; ``name`` is unique."""
 
     name: str
     cells: Sequence[Cell]
@@ -39,8 +39,14 @@ class Job:
     run: Callable[[], list[np.ndarray]]
 
 
-def corruption_jobs(tasks: Sequence[Task], names: Sequence[str], severities: Sequence[int], batch_size: int, device,
-                    shared: Path | None = None) -> Iterator[Job]:
+def corruption_jobs(
+    tasks: Sequence[Task],
+    names: Sequence[str],
+    severities: Sequence[int],
+    batch_size: int,
+    device,
+    shared: Path | None = None,
+) -> Iterator[Job]:
     """One job for each corruption and severity of the tasks of *one* table: each image is corrupted and embedded once.
 
     Corrupted images are rounded to 8 bits, as an image file would hold them. With ``shared`` they are kept in that
@@ -52,16 +58,20 @@ def corruption_jobs(tasks: Sequence[Task], names: Sequence[str], severities: Seq
 
     def corrupted(name: str, severity: int) -> Tensor:
         generator = generator_for(device, table.name, name, severity)
-        return torch.cat([
-            corrupt(to_float(table.images(part), device), name, severity, generator).mul(255).round().byte().cpu()
-            for part in rows.split(batch_size)
-        ])
+        return torch.cat(
+            [
+                corrupt(to_float(table.images(part), device), name, severity, generator).mul(255).round().byte().cpu()
+                for part in rows.split(batch_size)
+            ]
+        )
 
     @torch.no_grad()
     def run(name: str, severity: int) -> list[np.ndarray]:
         images = kept(shared, corrupted, name, severity) if shared else corrupted(name, severity)
         features = torch.cat([encoder(to_float(part, device)) for part in images.split(batch_size)])
-        scores = [task.head(features[place], torch.arange(len(task), device=device)) for task, place in zip(tasks, places)]
+        scores = [
+            task.head(features[place], torch.arange(len(task), device=device)) for task, place in zip(tasks, places)
+        ]
         return [to_numpy(s) for s in scores]
 
     def kept(folder: Path, make: Callable, name: str, severity: int) -> Tensor:
@@ -72,15 +82,26 @@ def corruption_jobs(tasks: Sequence[Task], names: Sequence[str], severities: Seq
         return torch.from_numpy(np.load(path))
 
     if shared:
-        key = _digest(table.name, torch.device(device).type, batch_size, table.images(rows).numpy(), *source_of("degrade"))
+        key = _digest(
+            table.name, torch.device(device).type, batch_size, table.images(rows).numpy(), *source_of("degrade")
+        )
     for name in names:
         for severity in severities:
             cells = [Cell(task, "corruption", name, severity) for task in tasks]
             yield Job(f"{table.name}-{name}-{severity}", cells, len(rows), lambda n=name, s=severity: run(n, s))
 
 
-def attack_jobs(task: Task, names: Sequence[str], eps: float, alpha: float, steps: int, sweep: Sequence[float],
-                items: int, batch_size: int, device) -> Iterator[Job]:
+def attack_jobs(
+    task: Task,
+    names: Sequence[str],
+    eps: float,
+    alpha: float,
+    steps: int,
+    sweep: Sequence[float],
+    items: int,
+    batch_size: int,
+    device,
+) -> Iterator[Job]:
     """Each attack on the first ``items`` test items, then pgd at the ``sweep`` budgets.
 
     ``eps``, ``alpha`` and ``sweep`` are in 255ths. The step of a sweep grows with its eps, so that a larger ball can be
@@ -92,8 +113,17 @@ def attack_jobs(task: Task, names: Sequence[str], eps: float, alpha: float, step
         scores = []
         for part, images in _parts(task, items, batch_size, device):
             model = task.scores_fn(part)
-            attacked = attack(cell.condition, model, images, task.labels[part], task.loss_fn, eps=budget / 255,
-                              alpha=alpha * budget / eps / 255, steps=steps, generator=generator)
+            attacked = attack(
+                cell.condition,
+                model,
+                images,
+                task.labels[part],
+                task.loss_fn,
+                eps=budget / 255,
+                alpha=alpha * budget / eps / 255,
+                steps=steps,
+                generator=generator,
+            )
             with torch.no_grad():
                 scores.append(model(attacked))
         return [to_numpy(torch.cat(scores))]
@@ -106,12 +136,21 @@ def attack_jobs(task: Task, names: Sequence[str], eps: float, alpha: float, step
         yield Job(name, [cell], cost, lambda c=cell, b=budget: run(c, b))
 
 
-def check_jobs(task: Task, surrogates: Mapping[str, Task], eps: float, alpha: float, steps: Sequence[int], queries: int,
-               items: int, batch_size: int, device) -> Iterator[Job]:
+def check_jobs(
+    task: Task,
+    surrogates: Mapping[str, Task],
+    eps: float,
+    alpha: float,
+    steps: Sequence[int],
+    queries: int,
+    items: int,
+    batch_size: int,
+    device,
+) -> Iterator[Job]:
     """Is the gradient masked? (see :mod:`lib.degrade.masking`) Measured on the first ``items`` test items:
 
-    pgd after each number of ``steps`` (the severity), of which the longest is also the 'white_box' score that these must
-    not fall below: 'gradient_free', a random search of ``queries`` passes; 'noise', random signs of size eps;
+    pgd after each number of ``steps`` (the severity), of which the longest is also the 'white_box' score. None of these
+    may be below it: 'gradient_free', a random search of ``queries`` passes; 'noise', random signs of size eps;
     'transfer_<name>', pgd made on the same task of another encoder, after max(steps).
     """
     longest = max(steps)
@@ -120,8 +159,17 @@ def check_jobs(task: Task, surrogates: Mapping[str, Task], eps: float, alpha: fl
         return task.scores_fn(part), generator_for(device, task.table.name, task.name, "check", what, int(part[0]))
 
     def white_box(model_of: Task, part: Tensor, images: Tensor, generator) -> Iterator[Tensor]:
-        return ascend(RECIPES["pgd"], model_of.scores_fn(part), images, task.labels[part], task.loss_fn, eps / 255,
-                      alpha / 255, longest, generator)
+        return ascend(
+            RECIPES["pgd"],
+            model_of.scores_fn(part),
+            images,
+            task.labels[part],
+            task.loss_fn,
+            eps / 255,
+            alpha / 255,
+            longest,
+            generator,
+        )
 
     def run_steps() -> list[np.ndarray]:
         found = {count: [] for count in sorted(steps)}
@@ -166,10 +214,15 @@ def check_jobs(task: Task, surrogates: Mapping[str, Task], eps: float, alpha: fl
 
     size = min(items, len(task))
     cells = [Cell(task, "check", "pgd", count) for count in sorted(steps)] + [Cell(task, "check", "white_box", 0)]
-    planned = [(cells, 2 * longest, run_steps), ([Cell(task, "check", "gradient_free", 0)], queries, run_search),
-               ([Cell(task, "check", "noise", 0)], 1, run_noise)]
-    planned += [([Cell(task, "check", f"transfer_{name}", 0)], 2 * longest, lambda s=surrogate: run_transfer(s))
-                for name, surrogate in surrogates.items()]
+    planned = [
+        (cells, 2 * longest, run_steps),
+        ([Cell(task, "check", "gradient_free", 0)], queries, run_search),
+        ([Cell(task, "check", "noise", 0)], 1, run_noise),
+    ]
+    planned += [
+        ([Cell(task, "check", f"transfer_{name}", 0)], 2 * longest, lambda s=surrogate: run_transfer(s))
+        for name, surrogate in surrogates.items()
+    ]
     for cells, cost, run in planned:
         yield Job(f"{task.table.name}-{task.name}-check-{cells[-1].condition}", cells, cost * size, run)
 
@@ -209,5 +262,11 @@ def _parts(task: Task, items: int, batch_size: int, device) -> Iterator[tuple[Te
 def _digest(*parts) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.tobytes() if isinstance(part, np.ndarray) else part if isinstance(part, bytes) else f"{part!r};".encode())
+        digest.update(
+            part.tobytes()
+            if isinstance(part, np.ndarray)
+            else part
+            if isinstance(part, bytes)
+            else f"{part!r};".encode()
+        )
     return digest.hexdigest()[:16]

@@ -41,16 +41,17 @@ class ProbeParams:
     images: int = 140  # test images of a data set (clean and corrupted); fewer where it has fewer
     pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
     attacked: int = 60  # images or pairs of a task that are attacked: its first ones, balanced over persons
-    l2: float = 0.03  # penalty of the linear probes on standardised features; from 0.003 to 0.3 it hardly matters
-    corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
+    l2: float = 0.03  # penalty of the linear probes on standardised features; on the demo 0.001 to 0.3 score alike
+    corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))  # all types
     severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
-    attacks: list[str] = field(default_factory=lambda: [name for name in ATTACKS if name != "fgsm"])
+    attacks: list[str] = field(default_factory=lambda: [name for name in ATTACKS if name != "fgsm"])  # those of DAR-SFRL's code
     eps: float = 8.0  # largest change of a pixel by an attack, in 255ths
     alpha: float = 2.0  # step size of an attack, in 255ths
     steps: int = 10  # of an attack
     sweep: list[int] = field(default_factory=lambda: [2, 16, 64])  # further eps for pgd; alpha grows with eps
     checked: int = 20  # images or pairs of a task on which the checks for masked gradients are made
-    check_steps: list[int] = field(default_factory=lambda: [1, 2, 5, 10, 20, 50])  # of pgd; its loss must rise with them
+    # numbers of steps of pgd in these checks; its loss must rise with them
+    check_steps: list[int] = field(default_factory=lambda: [1, 2, 5, 10, 20, 50])
     queries: int = 300  # passes of the gradient-free attack
     resamples: int = 2000  # bootstrap draws of an interval
     batch_size: int = 128  # images that go through the encoder at once
@@ -68,7 +69,9 @@ class ProbeParams:
             values = getattr(self, name)
             unknown = [v for v in values if v not in known]
             if unknown:
-                raise ValueError(f"{name} must be among {', '.join(map(str, known))}, got {', '.join(map(str, unknown))}")
+                raise ValueError(
+                    f"{name} must be among {', '.join(map(str, known))}, got {', '.join(map(str, unknown))}"
+                )
         for name in ("corruptions", "attacks", "severities", "sweep", "check_steps"):
             if len(set(getattr(self, name))) != len(getattr(self, name)):
                 raise ValueError(f"{name} must hold each entry once, got {getattr(self, name)}")
@@ -77,7 +80,9 @@ class ProbeParams:
         if not self.check_steps or min(self.check_steps) < 1:
             raise ValueError(f"check_steps must hold numbers of steps >= 1, got {self.check_steps}")
         if any(eps <= 0 for eps in self.sweep) or self.eps in self.sweep:
-            raise ValueError(f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}")
+            raise ValueError(
+                f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}"
+            )
 
 
 def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.device | str) -> list[Task]:
@@ -98,10 +103,21 @@ def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.devic
     return tasks
 
 
-def evaluate(encoder: nn.Module, tables: Sequence, params: ProbeParams, *, method: str, seed: int,
-             device: torch.device | str, work: str | Path, shared: str | Path | None = None,
-             seen: Sequence[str] | None = None, checks: bool = False, surrogates: Mapping[str, nn.Module] | None = None,
-             progress: Callable[[int, str], Progress] = Progress) -> pd.DataFrame:
+def evaluate(
+    encoder: nn.Module,
+    tables: Sequence,
+    params: ProbeParams,
+    *,
+    method: str,
+    seed: int,
+    device: torch.device | str,
+    work: str | Path,
+    shared: str | Path | None = None,
+    seen: Sequence[str] | None = None,
+    checks: bool = False,
+    surrogates: Mapping[str, nn.Module] | None = None,
+    progress: Callable[[int, str], Progress] = Progress,
+) -> pd.DataFrame:
     """Fit the probes of one encoder and measure it under every condition.
 
     Finished conditions are kept in a folder of ``work`` that belongs to this encoder, data, parameters and code: a
@@ -125,18 +141,25 @@ def evaluate(encoder: nn.Module, tables: Sequence, params: ProbeParams, *, metho
         groups = [tasks_of(encoder, table, params, device) for table in tables]
         tasks = [task for group in groups for task in group]
         clean = [clean_scores(task, params.batch_size, device) for task in tasks]
-        others = [dict(zip(surrogates, same)) for same in zip(*(
-            [task for table in tables for task in tasks_of(model, table, params, device)] for model in surrogates.values()
-        ))] or [{}] * len(tasks)
+        others = {
+            name: [task for table in tables for task in tasks_of(model, table, params, device)]
+            for name, model in surrogates.items()
+        }
         jobs = []
         for group in groups:
-            jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device,
-                                    Path(shared) if shared else None)
-        for task, other in zip(tasks, others):
-            grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
-            jobs += attack_jobs(task, params.attacks, steps=params.steps, sweep=params.sweep, items=params.attacked, **grid)
+            jobs += corruption_jobs(
+                group, params.corruptions, params.severities, params.batch_size, device, Path(shared) if shared else None
+            )
+        grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
+        for i, task in enumerate(tasks):
+            jobs += attack_jobs(
+                task, params.attacks, steps=params.steps, sweep=params.sweep, items=params.attacked, **grid
+            )
             if checks:
-                jobs += check_jobs(task, other, steps=params.check_steps, queries=params.queries, items=params.checked, **grid)
+                twins = {name: fitted[i] for name, fitted in others.items()}
+                jobs += check_jobs(
+                    task, twins, steps=params.check_steps, queries=params.queries, items=params.checked, **grid
+                )
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
         meter = progress(sum(job.cost for job in jobs), f"evaluate {method}")
         measured = {task: [] for task in tasks}
@@ -178,8 +201,9 @@ def finished_or_run(job: Job, folder: Path) -> list[np.ndarray]:
         return [saved[f"arr_{i}"] for i in range(len(job.cells))]
 
 
-def fingerprint(encoders: Sequence[nn.Module], tasks: Sequence[Task], clean: Sequence[np.ndarray], params: ProbeParams,
-                device) -> str:
+def fingerprint(
+    encoders: Sequence[nn.Module], tasks: Sequence[Task], clean: Sequence[np.ndarray], params: ProbeParams, device
+) -> str:
     """What the scores of an evaluation depend on, as 16 hex digits: two that agree may share finished conditions.
 
     The probes stand in by their clean scores. Parameters that choose
@@ -192,7 +216,9 @@ def fingerprint(encoders: Sequence[nn.Module], tasks: Sequence[Task], clean: Seq
     for encoder in encoders:
         digest.update(f"{encoder!r} {getattr(encoder, 'config', None)!r}".encode())
         for name, tensor in encoder.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
+            digest.update(
+                f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes()
+            )
     for task, scores in zip(tasks, clean):
         digest.update(f"{task.table.name} {task.name} {scores.shape}".encode())
         for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), task.images.numpy()):

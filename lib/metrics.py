@@ -185,8 +185,9 @@ def parsing_f1(confusion, ignore: Sequence[int] = (0,)) -> np.ndarray:
     return np.delete(f1, list(ignore))
 
 
-def bootstrap_ci(values, level: float = 0.95, generator: torch.Generator | None = None,
-                 resamples: int = 2000) -> tuple[float, float]:
+def bootstrap_ci(
+    values, level: float = 0.95, generator: torch.Generator | None = None, resamples: int = 2000
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of independent values [N].
 
     Images of one person are not independent: resample persons for those (:mod:`lib.bootstrap`). Without a generator a
@@ -204,8 +205,11 @@ def bootstrap_ci(values, level: float = 0.95, generator: torch.Generator | None 
     values = torch.from_numpy(values).to(generator.device)
     chunk = max(1, 2**22 // len(values))  # at most 32 MiB of drawn indices at a time
     means = [
-        values[torch.randint(len(values), (min(chunk, resamples - begun), len(values)), generator=generator,
-                             device=generator.device)].mean(1)
+        values[
+            torch.randint(
+                len(values), (min(chunk, resamples - begun), len(values)), generator=generator, device=generator.device
+            )
+        ].mean(1)
         for begun in range(0, resamples, chunk)
     ]
     low, high = np.quantile(torch.cat(means).cpu().numpy(), [(1 - level) / 2, (1 + level) / 2])

@@ -69,7 +69,9 @@ def check_results(frame: pd.DataFrame, where: str = "results") -> pd.DataFrame:
     """
     missing = [name for name in RESULT_COLUMNS if name not in frame.columns]
     if missing:
-        raise ValueError(f"{where}: results need the columns {', '.join(RESULT_COLUMNS)}; missing: {', '.join(missing)}")
+        raise ValueError(
+            f"{where}: results need the columns {', '.join(RESULT_COLUMNS)}; missing: {', '.join(missing)}"
+        )
     tidy = frame[list(RESULT_COLUMNS)].reset_index(drop=True)
     for names, kind in ((TEXT_COLUMNS, str), (WHOLE_COLUMNS, np.int64), (("severity", *NUMBER_COLUMNS), np.float64)):
         for name in names:

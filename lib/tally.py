@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 import torch
 
 from lib.bootstrap import interval, subject_draws, subject_sums
@@ -16,7 +15,7 @@ DRAW_SEED = 0  # the same persons are drawn for every encoder
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of the first n test items of a task under one condition; ``severity`` as in :class:`lib.results.Result`."""
+    """Scores of a task's first n test items under one condition; ``severity`` as in :class:`lib.results.Result`."""
 
     family: str
     condition: str
@@ -24,8 +23,16 @@ class Measured:
     scores: np.ndarray
 
 
-def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method: str, seed: int, resamples: int,
-          seen: Sequence[str] | None = None) -> list[Result]:
+def tally(
+    task: Task,
+    clean: np.ndarray,
+    measured: Sequence[Measured],
+    *,
+    method: str,
+    seed: int,
+    resamples: int,
+    seen: Sequence[str] | None = None,
+) -> list[Result]:
     """All rows of one task.
 
     A drop compares the same items: where a condition was measured on the first n items only, its clean score is that
@@ -54,8 +61,22 @@ def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method
 
     def row(family, condition, severity, n, metric, values) -> Result:
         value, low, high = interval(values)
-        return Result(method, seed, task.table.name, task.table.source, task.name, family, condition, severity, metric,
-                      value, n, len(np.unique(person[:n])), low, high)
+        return Result(
+            method,
+            seed,
+            task.table.name,
+            task.table.source,
+            task.name,
+            family,
+            condition,
+            severity,
+            metric,
+            value,
+            n,
+            len(np.unique(person[:n])),
+            low,
+            high,
+        )
 
     def rows(family, condition, severity, n, metrics, brief=False) -> list[Result]:
         main = task.main_metric
@@ -64,8 +85,10 @@ def tally(task: Task, clean: np.ndarray, measured: Sequence[Measured], *, method
             drop = clean_of(n)[main] - metrics[main]
             relative = percent(drop, clean_of(n)[main])
             relative[0] = np.nan_to_num(relative[0])  # nothing to lose: no loss
-            out += [row(family, condition, severity, n, "drop", drop),
-                    row(family, condition, severity, n, "relative_drop", relative)]
+            out += [
+                row(family, condition, severity, n, "drop", drop),
+                row(family, condition, severity, n, "relative_drop", relative),
+            ]
         return out
 
     def mean_of(values: np.ndarray) -> np.ndarray:

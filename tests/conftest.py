@@ -32,7 +32,9 @@ def synthetic_faces():
         rng = np.random.default_rng(11)
         person, expression = (x.ravel() for x in np.mgrid[0:40, 0:7, 0:shots][:2])
         patterns = rng.normal(0, 20, (40, SIZE, SIZE, 3)), rng.normal(0, 20, (7, SIZE, SIZE, 3))
-        pixels = 128 + patterns[0][person] + patterns[1][expression] + rng.normal(0, noise, (len(person), SIZE, SIZE, 3))
+        pixels = (
+            128 + patterns[0][person] + patterns[1][expression] + rng.normal(0, noise, (len(person), SIZE, SIZE, 3))
+        )
         rows = pd.DataFrame({"identity": person, "frame": np.arange(len(person))})
         if labelled:
             rows["split"] = np.where(person < 20, "probe_train", "probe_test")
@@ -40,8 +42,15 @@ def synthetic_faces():
             rows["expression"] = expression
             for k, unit in enumerate(UNITS):
                 rows[f"au_{unit}"] = np.where((expression + k) % 3 == 0, 3.0, 1.0)
-        return FaceTable(name="rendered" if labelled else "orl", source="rendered" if labelled else "ORL", licence="-",
-                         credit="-", image_size=(SIZE, SIZE), rows=rows, reader=_InMemory(pixels.clip(0, 255).astype(np.uint8)))
+        return FaceTable(
+            name="rendered" if labelled else "orl",
+            source="rendered" if labelled else "ORL",
+            licence="-",
+            credit="-",
+            image_size=(SIZE, SIZE),
+            rows=rows,
+            reader=_InMemory(pixels.clip(0, 255).astype(np.uint8)),
+        )
 
     return make
 

@@ -46,7 +46,9 @@ def test_scores_of_corrupted_images_are_those_of_the_whole_model(synthetic_faces
         assert found == pytest.approx(whole, abs=1e-4)
 
 
-def test_shared_corrupted_images_are_made_once_and_change_nothing(synthetic_faces, pixel_encoder, tmp_path, monkeypatch):
+def test_shared_corrupted_images_are_made_once_and_change_nothing(
+    synthetic_faces, pixel_encoder, tmp_path, monkeypatch
+):
     tasks = tasks_of(pixel_encoder(8), synthetic_faces(), PARAMS, "cpu")
     without = next(corruption_jobs(tasks, ["impulse_noise"], [2], 16, "cpu")).run()
     first = next(corruption_jobs(tasks, ["impulse_noise"], [2], 16, "cpu", tmp_path)).run()
@@ -63,7 +65,9 @@ def test_checks_measure_what_they_say(synthetic_faces, pixel_encoder):
     table, encoder = synthetic_faces(), Watched(pixel_encoder(40))
     task = tasks_of(encoder, table, PARAMS, "cpu")[0]
     twin = tasks_of(pixel_encoder(40), table, PARAMS, "cpu")[0]
-    jobs = check_jobs(task, {"twin": twin}, eps=8, alpha=2, steps=[5, 1, 2], queries=40, items=21, batch_size=8, device="cpu")
+    jobs = check_jobs(
+        task, {"twin": twin}, eps=8, alpha=2, steps=[5, 1, 2], queries=40, items=21, batch_size=8, device="cpu"
+    )
     found = {}
     for job in jobs:
         encoder.seen.clear()
@@ -71,7 +75,15 @@ def test_checks_measure_what_they_say(synthetic_faces, pixel_encoder):
         assert encoder.seen[-1].shape[0] == 5  # 8 + 8 + 5
         for cell, values in zip(job.cells, scores, strict=True):
             found[cell.condition, cell.severity] = task.losses(torch.tensor(values), torch.arange(21)).mean()
-    assert list(found) == [("pgd", 1), ("pgd", 2), ("pgd", 5), ("white_box", 0), ("gradient_free", 0), ("noise", 0), ("transfer_twin", 0)]
+    assert list(found) == [
+        ("pgd", 1),
+        ("pgd", 2),
+        ("pgd", 5),
+        ("white_box", 0),
+        ("gradient_free", 0),
+        ("noise", 0),
+        ("transfer_twin", 0),
+    ]
     assert found["pgd", 1] < found["pgd", 2] < found["pgd", 5] == found["white_box", 0]
     assert found["noise", 0] < found["gradient_free", 0] < found["white_box", 0]
     assert found["transfer_twin", 0] == pytest.approx(found["white_box", 0].item(), rel=1e-5)  # made on equal weights
@@ -83,7 +95,9 @@ def test_checks_measure_what_they_say(synthetic_faces, pixel_encoder):
 def test_a_sweep_scales_the_step_with_eps_and_attacks_the_first_items(synthetic_faces, pixel_encoder):
     encoder = Watched(pixel_encoder(8))
     task = tasks_of(encoder, synthetic_faces(), PARAMS, "cpu")[0]
-    attack, sweep = attack_jobs(task, ["bim"], eps=8, alpha=2, steps=4, sweep=[32], items=10, batch_size=16, device="cpu")
+    attack, sweep = attack_jobs(
+        task, ["bim"], eps=8, alpha=2, steps=4, sweep=[32], items=10, batch_size=16, device="cpu"
+    )
     clean = task.images[:10].float() / 255
     for job, eps in ((attack, 8), (sweep, 32)):
         encoder.seen.clear()

@@ -11,8 +11,18 @@ from lib.evaluation import ProbeParams, evaluate, tasks_of
 from lib.results import write_results
 from lib.tally import Measured, tally
 
-SMALL = ProbeParams(images=70, pairs=40, attacked=21, corruptions=["gaussian_noise", "contrast"], severities=[1, 4],
-                    attacks=["pgd", "mifgsm", "upgd"], steps=4, sweep=[2, 64], resamples=300, batch_size=32)
+SMALL = ProbeParams(
+    images=70,
+    pairs=40,
+    attacked=21,
+    corruptions=["gaussian_noise", "contrast"],
+    severities=[1, 4],
+    attacks=["pgd", "mifgsm", "upgd"],
+    steps=4,
+    sweep=[2, 64],
+    resamples=300,
+    batch_size=32,
+)
 
 
 class Quiet:
@@ -28,16 +38,34 @@ class Quiet:
 def run(synthetic_faces, pixel_encoder, tmp_path):
     def run(params=SMALL, work=tmp_path / "work", encoder=None, tables=None, progress=Quiet, **more):
         tables = tables or [synthetic_faces(), synthetic_faces(labelled=False)]
-        return evaluate(encoder or pixel_encoder(40), tables, params, method="linear", seed=7, device="cpu", work=work,
-                        progress=progress, **more)
+        return evaluate(
+            encoder or pixel_encoder(40),
+            tables,
+            params,
+            method="linear",
+            seed=7,
+            device="cpu",
+            work=work,
+            progress=progress,
+            **more,
+        )
 
     return run
 
 
 @pytest.fixture(scope="module")
 def results(synthetic_faces, pixel_encoder, tmp_path_factory):
-    return evaluate(pixel_encoder(40), [synthetic_faces(), synthetic_faces(labelled=False)], SMALL, method="linear",
-                    seed=7, device="cpu", work=tmp_path_factory.mktemp("work"), seen=["contrast"], progress=Quiet)
+    return evaluate(
+        pixel_encoder(40),
+        [synthetic_faces(), synthetic_faces(labelled=False)],
+        SMALL,
+        method="linear",
+        seed=7,
+        device="cpu",
+        work=tmp_path_factory.mktemp("work"),
+        seen=["contrast"],
+        progress=Quiet,
+    )
 
 
 def pick(results, **where):
@@ -54,12 +82,23 @@ def value(results, **where):
 
 def test_every_task_meets_every_condition(results):
     tasks = {(r.dataset, r.task) for r in results.itertuples()}
-    assert tasks == {("rendered", "expression"), ("rendered", "action_units"), ("rendered", "verification"), ("orl", "verification")}
+    assert tasks == {
+        ("rendered", "expression"),
+        ("rendered", "action_units"),
+        ("rendered", "verification"),
+        ("orl", "verification"),
+    }
     for dataset, task in tasks:
         part = pick(results, dataset=dataset, task=task)
         main = "f1" if task == "action_units" else "accuracy"
         assert len(pick(part, family="corruption", metric=main)) == 2 * 2 + 2 + 4  # cells, types, mean x 3, worst
-        assert pick(part, family="attack", metric=main)["condition"].tolist() == ["pgd", "mifgsm", "upgd", "mean", "worst"]
+        assert pick(part, family="attack", metric=main)["condition"].tolist() == [
+            "pgd",
+            "mifgsm",
+            "upgd",
+            "mean",
+            "worst",
+        ]
         assert pick(part, family="sweep", metric=main)["severity"].tolist() == [2, 64, 0, 8]
         assert pick(part, family="clean", metric="drop").empty
         assert (part["ci_low"] <= part["value"] + 1e-4).all() and (part["value"] <= part["ci_high"] + 1e-4).all()
@@ -75,7 +114,9 @@ def test_every_task_meets_every_condition(results):
 
 
 def test_drop_is_zero_where_nothing_changes(results):
-    none = results[(results.family == "sweep") & (results.severity == 0) & results.metric.isin(["drop", "relative_drop"])]
+    none = results[
+        (results.family == "sweep") & (results.severity == 0) & results.metric.isin(["drop", "relative_drop"])
+    ]
     assert len(none) == 8 and (none[["value", "ci_low", "ci_high"]] == 0).all().all()
 
 
@@ -115,7 +156,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, tmp_path, results):
 
     with pytest.raises(KeyboardInterrupt):
         run(progress=Killed)
-    folder, = (tmp_path / "work").iterdir()
+    (folder,) = (tmp_path / "work").iterdir()
     finished = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert len(finished) == 9 and all(p.suffix == ".npz" for p in finished)
     again = run(seen=["contrast"])
@@ -138,8 +179,15 @@ def test_other_encoders_data_and_parameters_never_share_a_folder(run, tmp_path, 
         encoder[1].weight[0, 0] += 1e-3
     changed = synthetic_faces(labelled=False)
     changed._reader.pixels[:, 0, 0, 0] ^= 1
-    for n, more in enumerate([{}, {"encoder": encoder}, {"params": dataclasses.replace(base, l2=0.02)},
-                              {"params": dataclasses.replace(base, images=69)}, {"tables": [synthetic_faces(), changed]}]):
+    for n, more in enumerate(
+        [
+            {},
+            {"encoder": encoder},
+            {"params": dataclasses.replace(base, l2=0.02)},
+            {"params": dataclasses.replace(base, images=69)},
+            {"tables": [synthetic_faces(), changed]},
+        ]
+    ):
         run(**{"params": base, **more})
         assert len(list((tmp_path / "work").iterdir())) == n + 1
 
@@ -149,15 +197,22 @@ def test_checks_are_rows_of_their_own(run, pixel_encoder):
     found = run(params, checks=True, surrogates={"untrained": pixel_encoder(8)})
     checks = pick(found, family="check", task="expression")
     assert pick(checks, metric="loss")[["condition", "severity"]].values.tolist() == [["pgd", 1], ["pgd", 3]]
-    assert pick(checks, metric="accuracy")["condition"].tolist() == ["white_box", "gradient_free", "noise", "transfer_untrained"]
+    assert pick(checks, metric="accuracy")["condition"].tolist() == [
+        "white_box",
+        "gradient_free",
+        "noise",
+        "transfer_untrained",
+    ]
     assert set(checks["n"]) == {15} and (checks["ci_high"] >= checks["value"]).all()
     assert pick(run(params), family="check").empty
 
 
 def test_progress_ends_at_its_total(run):
     meters = []
-    run(dataclasses.replace(SMALL, attacks=["pgd", "fgsm"], sweep=[]),
-        progress=lambda total, label: meters.append(Quiet(total, label)) or meters[0])
+    run(
+        dataclasses.replace(SMALL, attacks=["pgd", "fgsm"], sweep=[]),
+        progress=lambda total, label: meters.append(Quiet(total, label)) or meters[0],
+    )
     assert meters[0].done == meters[0].total
     assert len(set(meters[0].names)) == len(meters[0].names) == 2 * 4 + 2 * 4
 
@@ -191,19 +246,38 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
     task = tasks_of(pixel_encoder(40), synthetic_faces(), SMALL, "cpu")[0]
     scores = np.zeros((70, 7))
     with pytest.raises(ValueError, match=r"family attack must have one number of items, got \[5, 9\]"):
-        tally(task, scores, [Measured("attack", c, 0, scores[:n]) for c, n in (("pgd", 5), ("bim", 9))], method="m", seed=0,
-              resamples=10)
+        tally(
+            task,
+            scores,
+            [Measured("attack", c, 0, scores[:n]) for c, n in (("pgd", 5), ("bim", 9))],
+            method="m",
+            seed=0,
+            resamples=10,
+        )
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"images": 0}, "images must be at least 1"), ({"pairs": 30}, "pairs must be a positive multiple of 20"),
-    ({"l2": 0.0}, "l2 must be positive"), ({"eps": -1.0}, "eps must be positive"), ({"steps": 0}, "steps must be"),
-    ({"corruptions": ["rain"]}, "corruptions must be among .* got rain"), ({"attacks": ["cw"]}, "attacks must be among"),
-    ({"severities": [0]}, "severities must be among 1, 2, 3, 4, 5, got 0"), ({"severities": []}, "severities must not be"),
-    ({"attacks": ["pgd", "pgd"]}, "attacks must hold each entry once"), ({"sweep": [8]}, "sweep must hold positive eps"),
-    ({"batch_size": 0}, "batch_size must be"), ({"resamples": 0}, "resamples must be"), ({"attacked": 0}, "attacked must be"),
-    ({"check_steps": []}, "check_steps must hold"), ({"check_steps": [0]}, "check_steps must hold"), ({"queries": 0}, "queries must"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"images": 0}, "images must be at least 1"),
+        ({"pairs": 30}, "pairs must be a positive multiple of 20"),
+        ({"l2": 0.0}, "l2 must be positive"),
+        ({"eps": -1.0}, "eps must be positive"),
+        ({"steps": 0}, "steps must be"),
+        ({"corruptions": ["rain"]}, "corruptions must be among .* got rain"),
+        ({"attacks": ["cw"]}, "attacks must be among"),
+        ({"severities": [0]}, "severities must be among 1, 2, 3, 4, 5, got 0"),
+        ({"severities": []}, "severities must not be"),
+        ({"attacks": ["pgd", "pgd"]}, "attacks must hold each entry once"),
+        ({"sweep": [8]}, "sweep must hold positive eps"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"resamples": 0}, "resamples must be"),
+        ({"attacked": 0}, "attacked must be"),
+        ({"check_steps": []}, "check_steps must hold"),
+        ({"check_steps": [0]}, "check_steps must hold"),
+        ({"queries": 0}, "queries must"),
+    ],
+)
 def test_a_bad_parameter_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         ProbeParams(**change)

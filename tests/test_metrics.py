@@ -111,37 +111,42 @@ def test_bootstrap_interval_has_the_size_of_the_normal_one(rng):
     values = rng.normal(2, 3, 400)
     low, high = metrics.bootstrap_ci(values)
     half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.05) and high == pytest.approx(values.mean() + half, abs=0.05)
+    assert low == pytest.approx(values.mean() - half, abs=0.05) and high == pytest.approx(
+        values.mean() + half, abs=0.05
+    )
     assert metrics.bootstrap_ci(values) == (low, high)
     narrow = metrics.bootstrap_ci(values, level=0.5, generator=torch.Generator().manual_seed(1))
     assert low < narrow[0] < narrow[1] < high
     assert metrics.bootstrap_ci([5.0]) == (5, 5)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: metrics.verification_10fold([1, 2], [1]), "scores and same must have one shape"),
-    (lambda: metrics.verification_10fold([1, 2], [1, 0]), "folds must be 2..2"),
-    (lambda: metrics.verification_10fold([1, 2], [1, 0], 2, [1]), "threshold_scores must have the shape"),
-    (lambda: metrics.verification_10fold([1, np.nan], [1, 0], 2), "scores must be finite"),
-    (lambda: metrics.verification_10fold([1, 2], [1, -1], 2), "same must be 0 or 1"),
-    (lambda: metrics.tar_at_far([1, 2], [1, 1], 0.1), "at least one impostor"),
-    (lambda: metrics.tar_at_far([1, 2], [0, 0], 0.1), "at least one genuine"),
-    (lambda: metrics.tar_at_far([1, 2], [1, 0], 2), "far must be in"),
-    (lambda: metrics.ccc([], []), "pred must not be empty"),
-    (lambda: metrics.ccc([[1]], [[1]]), "pred must have 1 dimensions"),
-    (lambda: metrics.rmse([1, 2], [1]), "pred and target must have one shape"),
-    (lambda: metrics.au_f1([[0.5]], [[1]]), "pred must be decisions 0 or 1"),
-    (lambda: metrics.au_f1([[0]], [[3]]), "labels must be 0, 1 or unknown"),
-    (lambda: metrics.nme(np.ones((2, 3, 2)), np.ones((2, 3, 2)), [1]), "norm must have shape"),
-    (lambda: metrics.nme(np.ones((1, 3, 2)), np.ones((1, 3, 2)), [0]), "norm must be positive"),
-    (lambda: metrics.auc_fr([0.1], 0.1, 0.03), "whole number of steps"),
-    (lambda: metrics.auc_fr([0.1], 0), "step must be in"),
-    (lambda: metrics.pose_mae(np.ones((2, 2)), np.ones((2, 2))), "yaw, pitch, roll"),
-    (lambda: metrics.pose_mae(np.ones((2, 3)), np.ones((2, 3)), "loose"), "convention must be"),
-    (lambda: metrics.parsing_f1(np.ones((2, 3))), "square matrix"),
-    (lambda: metrics.parsing_f1(np.ones((2, 2)), (2,)), "ignore must hold classes"),
-    (lambda: metrics.bootstrap_ci([1, 2], level=95), "level must be in"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: metrics.verification_10fold([1, 2], [1]), "scores and same must have one shape"),
+        (lambda: metrics.verification_10fold([1, 2], [1, 0]), "folds must be 2..2"),
+        (lambda: metrics.verification_10fold([1, 2], [1, 0], 2, [1]), "threshold_scores must have the shape"),
+        (lambda: metrics.verification_10fold([1, np.nan], [1, 0], 2), "scores must be finite"),
+        (lambda: metrics.verification_10fold([1, 2], [1, -1], 2), "same must be 0 or 1"),
+        (lambda: metrics.tar_at_far([1, 2], [1, 1], 0.1), "at least one impostor"),
+        (lambda: metrics.tar_at_far([1, 2], [0, 0], 0.1), "at least one genuine"),
+        (lambda: metrics.tar_at_far([1, 2], [1, 0], 2), "far must be in"),
+        (lambda: metrics.ccc([], []), "pred must not be empty"),
+        (lambda: metrics.ccc([[1]], [[1]]), "pred must have 1 dimensions"),
+        (lambda: metrics.rmse([1, 2], [1]), "pred and target must have one shape"),
+        (lambda: metrics.au_f1([[0.5]], [[1]]), "pred must be decisions 0 or 1"),
+        (lambda: metrics.au_f1([[0]], [[3]]), "labels must be 0, 1 or unknown"),
+        (lambda: metrics.nme(np.ones((2, 3, 2)), np.ones((2, 3, 2)), [1]), "norm must have shape"),
+        (lambda: metrics.nme(np.ones((1, 3, 2)), np.ones((1, 3, 2)), [0]), "norm must be positive"),
+        (lambda: metrics.auc_fr([0.1], 0.1, 0.03), "whole number of steps"),
+        (lambda: metrics.auc_fr([0.1], 0), "step must be in"),
+        (lambda: metrics.pose_mae(np.ones((2, 2)), np.ones((2, 2))), "yaw, pitch, roll"),
+        (lambda: metrics.pose_mae(np.ones((2, 3)), np.ones((2, 3)), "loose"), "convention must be"),
+        (lambda: metrics.parsing_f1(np.ones((2, 3))), "square matrix"),
+        (lambda: metrics.parsing_f1(np.ones((2, 2)), (2,)), "ignore must hold classes"),
+        (lambda: metrics.bootstrap_ci([1, 2], level=95), "level must be in"),
+    ],
+)
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

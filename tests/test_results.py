@@ -8,17 +8,24 @@ from lib.results import RESULT_COLUMNS, Result, family_groups, read_results, res
 
 
 def row(**changes):
-    base = Result("simclr", 1, "orl", "ORL", "verification", "corruption", "fog", 3, "accuracy", 81.23456789, 200, 40, 75, 86.5)
+    base = Result(
+        "simclr", 1, "orl", "ORL", "verification", "corruption", "fog", 3, "accuracy", 81.23456789, 200, 40, 75, 86.5
+    )
     return dataclasses.replace(base, **changes)
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path):
-    frame = results_frame([row(), row(severity=np.nan, condition="mean"), row(severity=0.5, family="sweep", condition="pgd")])
+    frame = results_frame(
+        [row(), row(severity=np.nan, condition="mean"), row(severity=0.5, family="sweep", condition="pgd")]
+    )
     path = write_results(frame, tmp_path / "a.csv")
     again = read_results(path)
     pd.testing.assert_frame_equal(frame, again)
     assert list(again.columns) == list(RESULT_COLUMNS)
-    assert path.read_text().splitlines()[1] == "simclr,1,orl,ORL,verification,corruption,fog,3,accuracy,81.2346,200,40,75.0000,86.5000"
+    assert (
+        path.read_text().splitlines()[1]
+        == "simclr,1,orl,ORL,verification,corruption,fog,3,accuracy,81.2346,200,40,75.0000,86.5000"
+    )
     assert path.read_text().splitlines()[2].split(",")[7] == ""
     assert write_results(again, tmp_path / "b.csv").read_bytes() == path.read_bytes()
 
@@ -42,14 +49,17 @@ def test_noise_far_below_the_last_digit_does_not_change_the_file(tmp_path):
     assert one.read_bytes() == two.read_bytes() and b"-0.0" not in one.read_bytes()
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda t: t.replace("subjects", "people"), "missing: subjects"),
-    (lambda t: t.replace("81.2346", "much"), "column value must hold"),
-    (lambda t: t.replace("81.2346", "nan"), "value must be finite, got method simclr, seed 1"),
-    (lambda t: t.replace("corruption", "weather"), "family must be one of clean, corruption, .* got weather"),
-    (lambda t: t.replace(",200,", ",many,"), "column n must hold"),
-    (lambda t: "", "not a readable CSV file"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.replace("subjects", "people"), "missing: subjects"),
+        (lambda t: t.replace("81.2346", "much"), "column value must hold"),
+        (lambda t: t.replace("81.2346", "nan"), "value must be finite, got method simclr, seed 1"),
+        (lambda t: t.replace("corruption", "weather"), "family must be one of clean, corruption, .* got weather"),
+        (lambda t: t.replace(",200,", ",many,"), "column n must hold"),
+        (lambda t: "", "not a readable CSV file"),
+    ],
+)
 def test_a_broken_file_is_one_clear_error(tmp_path, change, message):
     path = write_results(results_frame([row()]), tmp_path / "results.csv")
     path.write_text(change(path.read_text()))

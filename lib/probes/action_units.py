@@ -18,8 +18,9 @@ BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 PRESENT_FROM = 2
 
 
-def action_units_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: int,
-                      device: torch.device | str) -> Task:
+def action_units_task(
+    encoder: nn.Module, table, rows, *, l2: float, batch_size: int, device: torch.device | str
+) -> Task:
     """Each of the test images ``rows`` is scored by the heads whose training folds did not show its person.
 
     The heads of fold f are fitted on all rows with ``fold`` >= 0 other than f, so test images of one fold are training
@@ -58,8 +59,13 @@ def action_units_task(encoder: nn.Module, table, rows, *, l2: float, batch_size:
         return every[torch.arange(len(items), device=items.device), head_of[items]]
 
     return Task(
-        name="action_units", table=table, rows=torch.as_tensor(rows), subjects=person[rows], labels=truth.float(),
-        encoder=encoder, head=scores,
+        name="action_units",
+        table=table,
+        rows=torch.as_tensor(rows),
+        subjects=person[rows],
+        labels=truth.float(),
+        encoder=encoder,
+        head=scores,
         loss_fn=lambda scores, labels: F.binary_cross_entropy_with_logits(scores, labels, reduction="sum"),
         correct=lambda scores, items: (scores > 0) == truth[items],
         count=lambda scores, items: unit_counts(scores > 0, present[rows][items]),

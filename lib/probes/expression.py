@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from lib.probes.features import embed
 from lib.probes.knn import knn_predict
@@ -14,8 +14,7 @@ CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "an
 NEIGHBOURS = 5
 
 
-def expression_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: int,
-                    device: torch.device | str) -> Task:
+def expression_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: int, device: torch.device | str) -> Task:
     """Fit on the labelled images of split 'probe_train', test on ``rows``.
 
     The attacker raises the cross-entropy. The training-free figure is the accuracy of 5 nearest neighbours.
@@ -27,23 +26,35 @@ def expression_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: i
     rows = np.asarray(rows)
     train = np.flatnonzero((table.column("split") == "probe_train") & (label >= 0))
     if len(train) == 0:
-        raise ValueError(f"table {table.name!r} has no labelled images in split 'probe_train' to fit the expressions on")
+        raise ValueError(
+            f"table {table.name!r} has no labelled images in split 'probe_train' to fit the expressions on"
+        )
     for name, part in (("training", train), ("test", rows)):
         if label[part].min() < 0 or label[part].max() >= len(CLASSES):
-            raise ValueError(f"expression of the {name} images of {table.name!r} must be 0..{len(CLASSES) - 1}, got"
-                             f" {label[part].min()}..{label[part].max()}")
+            raise ValueError(
+                f"expression of the {name} images of {table.name!r} must be 0..{len(CLASSES) - 1}, got"
+                f" {label[part].min()}..{label[part].max()}"
+            )
     both = np.intersect1d(person[train], person[rows])
     if len(both):
-        raise ValueError(f"table {table.name!r}: persons {both[:5].tolist()} are in 'probe_train' and among the test images")
+        raise ValueError(
+            f"table {table.name!r}: persons {both[:5].tolist()} are in 'probe_train' and among the test images"
+        )
     known = torch.as_tensor(label[train], dtype=torch.long, device=device)
     features = embed(encoder, table, train, batch_size, device)
     linear = fit_softmax(features, known, len(CLASSES), l2)
     truth = torch.as_tensor(label[rows], dtype=torch.long, device=device)
-    neighbours = knn_predict(features, known, embed(encoder, table, rows, batch_size, device),
-                             min(NEIGHBOURS, len(train)))
+    neighbours = knn_predict(
+        features, known, embed(encoder, table, rows, batch_size, device), min(NEIGHBOURS, len(train))
+    )
     return Task(
-        name="expression", table=table, rows=torch.as_tensor(rows), subjects=person[rows], labels=truth,
-        encoder=encoder, head=lambda features, items: linear(features.float()),
+        name="expression",
+        table=table,
+        rows=torch.as_tensor(rows),
+        subjects=person[rows],
+        labels=truth,
+        encoder=encoder,
+        head=lambda features, items: linear(features.float()),
         loss_fn=lambda scores, labels: F.cross_entropy(scores, labels, reduction="sum"),
         correct=lambda scores, items: scores.argmax(1) == truth[items],
         count=lambda scores, items: class_counts(scores.argmax(1), label[rows][items]),

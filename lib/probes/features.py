@@ -36,7 +36,7 @@ def to_float(pixels: Tensor, device: torch.device | str) -> Tensor:
 
 @torch.no_grad()
 def embed(encoder: nn.Module, table, rows, batch_size: int, device: torch.device | str) -> Tensor:
-    """Features of the images ``rows`` [n] of a face table -> float32 [n,D] on ``device``; images are read in batches."""
+    """Features of the images ``rows`` [n] of a face table -> float32 [n,D] on ``device``; read in batches."""
     rows = torch.as_tensor(rows)
     if len(rows) == 0:
         raise ValueError(f"rows: there is no image to embed in {table.name!r}")

@@ -1,6 +1,5 @@
 """Nearest neighbours: what the features say without any training."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -24,8 +24,10 @@ def fit_softmax(features: Tensor, labels: Tensor, classes: int, l2: float) -> nn
     """
     _check(features, labels, l2)
     if labels.dim() != 1 or labels.is_floating_point() or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels must be [n] integers in 0..{classes - 1}, got {labels.dtype} {list(labels.shape)}"
-                         f" from {labels.min().item()} to {labels.max().item()}")
+        raise ValueError(
+            f"labels must be [n] integers in 0..{classes - 1}, got {labels.dtype} {list(labels.shape)}"
+            f" from {labels.min().item()} to {labels.max().item()}"
+        )
     return _fit(features, classes, l2, lambda scores: F.cross_entropy(scores, labels))
 
 
@@ -71,8 +73,15 @@ def _fit(features: Tensor, outputs: int, l2: float, loss) -> nn.Linear:
         standard = standard @ basis
     weight = torch.zeros(outputs, standard.shape[1], dtype=torch.float64, device=features.device, requires_grad=True)
     bias = torch.zeros(outputs, dtype=torch.float64, device=features.device, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, max_eval=2 * STEPS, tolerance_grad=TOLERANCE,
-                                  tolerance_change=1e-12, history_size=20, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=STEPS,
+        max_eval=2 * STEPS,
+        tolerance_grad=TOLERANCE,
+        tolerance_change=1e-12,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -25,8 +25,9 @@ from lib.probes.task import Task, percent
 FOLDS, FAR = 10, 0.1
 
 
-def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int, batch_size: int,
-                      device: torch.device | str) -> Task:
+def verification_task(
+    encoder: nn.Module, table, rows, *, pairs: int, seed: int, batch_size: int, device: torch.device | str
+) -> Task:
     """``pairs`` pairs (half genuine, in 10 folds that share no person) of the images ``rows`` of ``table``.
 
     In a table of clips the two images of a genuine pair come from different clips.
@@ -39,11 +40,14 @@ def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int,
     rows = np.asarray(rows)
     person = table.column("identity")[rows]
     clip = table.column("clip")[rows] if "clip" in table.columns else None
-    drawn = verification_pairs(person, folds=FOLDS, pairs_per_fold=pairs // FOLDS,
-                               generator=torch.Generator().manual_seed(seed), clip=clip)
+    drawn = verification_pairs(
+        person, folds=FOLDS, pairs_per_fold=pairs // FOLDS, generator=torch.Generator().manual_seed(seed), clip=clip
+    )
     first, second, same, fold = drawn.first, drawn.second, drawn.same, drawn.fold
     genuine, impostor = np.flatnonzero(same), np.flatnonzero(~same)
-    order = np.stack([kind[balanced_order(person[first[kind]], fold[kind], seed)] for kind in (genuine, impostor)], 1).ravel()
+    order = np.stack(
+        [kind[balanced_order(person[first[kind]], fold[kind], seed)] for kind in (genuine, impostor)], 1
+    ).ravel()
     first, second, same, fold = first[order], second[order], same[order], fold[order]
 
     features = embed(encoder, table, rows, batch_size, device)
@@ -74,11 +78,18 @@ def verification_task(encoder: nn.Module, table, rows, *, pairs: int, seed: int,
         return np.stack([right, np.ones(len(items)), accepted, same[items]], axis=1).astype(float)
 
     return Task(
-        name="verification", table=table, rows=torch.as_tensor(rows[second]), subjects=person[first],
-        labels=labels, encoder=encoder, head=head,
+        name="verification",
+        table=table,
+        rows=torch.as_tensor(rows[second]),
+        subjects=person[first],
+        labels=labels,
+        encoder=encoder,
+        head=head,
         loss_fn=lambda scores, labels: (scores * torch.where(labels, -1.0, 1.0)).sum(),
         correct=lambda scores, items: (scores.double() > accept_above[items]) == labels[items],
         count=count,
-        metrics={"accuracy": lambda c: percent(c[..., 0], c[..., 1]),
-                 f"tar_at_far_{FAR}": lambda c: percent(c[..., 2], c[..., 3])},
+        metrics={
+            "accuracy": lambda c: percent(c[..., 0], c[..., 1]),
+            f"tar_at_far_{FAR}": lambda c: percent(c[..., 2], c[..., 3]),
+        },
     )

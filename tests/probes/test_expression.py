@@ -10,7 +10,9 @@ from lib.probes.selection import test_rows as rows_for_testing
 @pytest.fixture(scope="module")
 def task(synthetic_faces, pixel_encoder):
     table = synthetic_faces()
-    return expression_task(pixel_encoder(), table, rows_for_testing(table, 0)[:70], l2=0.01, batch_size=64, device="cpu")
+    return expression_task(
+        pixel_encoder(), table, rows_for_testing(table, 0)[:70], l2=0.01, batch_size=64, device="cpu"
+    )
 
 
 def test_expressions_of_new_persons_are_told(task):
@@ -44,7 +46,9 @@ def test_scores_reach_back_to_the_pixels(task):
 def test_losses_of_items_sum_up_to_the_loss(task):
     scores = torch.randn(70, 7, generator=torch.Generator().manual_seed(0))
     each = task.losses(scores[10:30], torch.arange(10, 30))
-    assert each.shape == (20,) and each.sum().item() == pytest.approx(task.loss_fn(scores[10:30], task.labels[10:30]).item())
+    assert each.shape == (20,) and each.sum().item() == pytest.approx(
+        task.loss_fn(scores[10:30], task.labels[10:30]).item()
+    )
 
 
 def test_bad_tables_are_named(synthetic_faces, pixel_encoder):

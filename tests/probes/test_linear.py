@@ -30,12 +30,15 @@ def test_softmax_is_the_regularised_optimum(data):
 @pytest.mark.parametrize("balanced", [True, False])
 def test_binary_heads_are_the_regularised_optimum(data, balanced):
     features, labels = data
-    present = np.stack([labels == 0, labels >= 2, features[:, 0] > features[:, 0].mean() + features[:, 0].std()], axis=1)
+    present = np.stack(
+        [labels == 0, labels >= 2, features[:, 0] > features[:, 0].mean() + features[:, 0].std()], axis=1
+    )
     head = fit_binary(torch.tensor(features).float(), torch.tensor(present), l2=0.02, balanced=balanced)
     scaler = StandardScaler().fit(features)
     for k in range(3):
-        reference = LogisticRegression(C=1 / (150 * 0.02), tol=1e-8, max_iter=5000,
-                                       class_weight="balanced" if balanced else None)
+        reference = LogisticRegression(
+            C=1 / (150 * 0.02), tol=1e-8, max_iter=5000, class_weight="balanced" if balanced else None
+        )
         reference.fit(scaler.transform(features), present[:, k])
         wanted = reference.decision_function(scaler.transform(features))
         assert head(torch.tensor(features).float())[:, k].numpy() == pytest.approx(wanted, abs=2e-3)
@@ -53,19 +56,24 @@ def test_more_features_than_images():
     head = fit_softmax(features[:20], labels[:20], 5, l2=0.01)
     assert (head(features[:20]).argmax(1) == labels[:20]).all() and not head.weight.requires_grad
     scaler = StandardScaler().fit(features[:20])
-    reference = LogisticRegression(C=1 / (20 * 0.01), tol=1e-8, max_iter=5000).fit(scaler.transform(features[:20]), labels[:20])
+    reference = LogisticRegression(C=1 / (20 * 0.01), tol=1e-8, max_iter=5000).fit(
+        scaler.transform(features[:20]), labels[:20]
+    )
     wanted = reference.predict_proba(scaler.transform(features))
     assert torch.softmax(head(features), 1).numpy() == pytest.approx(wanted, abs=1e-3)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda x, y: fit_softmax(x[:0], y[:0], 4, 0.1), "features must be float"),
-    (lambda x, y: fit_softmax(x, y[:5], 4, 0.1), "one row an image"),
-    (lambda x, y: fit_softmax(x, y + 1, 4, 0.1), "integers in 0..3"),
-    (lambda x, y: fit_softmax(x, y, 4, 0.0), "l2 must be > 0"),
-    (lambda x, y: fit_softmax(x / 0, y, 4, 0.1), "features must be finite"),
-    (lambda x, y: fit_binary(x, y[:, None] + 1, 0.1), "of 0 and 1"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x, y: fit_softmax(x[:0], y[:0], 4, 0.1), "features must be float"),
+        (lambda x, y: fit_softmax(x, y[:5], 4, 0.1), "one row an image"),
+        (lambda x, y: fit_softmax(x, y + 1, 4, 0.1), "integers in 0..3"),
+        (lambda x, y: fit_softmax(x, y, 4, 0.0), "l2 must be > 0"),
+        (lambda x, y: fit_softmax(x / 0, y, 4, 0.1), "features must be finite"),
+        (lambda x, y: fit_binary(x, y[:, None] + 1, 0.1), "of 0 and 1"),
+    ],
+)
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.rand(8, 3), torch.arange(8) % 4)

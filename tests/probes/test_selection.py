@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lib.probes.selection import balanced_order, test_rows as rows_for_testing
+from lib.probes.selection import balanced_order
+from lib.probes.selection import test_rows as rows_for_testing
 
 
 def test_every_beginning_is_balanced():

@@ -45,14 +45,16 @@ def test_scores_thresholds_and_metrics_follow_a_slow_reference(task):
     assert task.metrics["accuracy"](counts) == pytest.approx(100 * np.mean(right)) and np.mean(right) > 0.7
     assert task.metrics["tar_at_far_0.1"](counts) == pytest.approx(100 * np.mean(np.array(accepted)[same.astype(bool)]))
     assert task.metrics["tar_at_far_0.1"](counts) / 100 == pytest.approx(tar_at_far(cosine, same, 0.1), abs=0.05)
-    assert (task.correct(torch.tensor(scores), torch.arange(200)).numpy() == task.count(scores, np.arange(200))[:, 0]).all()
+    assert (
+        task.correct(torch.tensor(scores), torch.arange(200)).numpy() == task.count(scores, np.arange(200))[:, 0]
+    ).all()
 
 
 def test_attacker_parts_genuine_pairs_and_joins_impostors(task):
     pixels = (task.images[:40].float() / 255).requires_grad_()
     model = task.scores_fn(torch.arange(40))
     before = model(pixels)
-    gradient, = torch.autograd.grad(task.loss_fn(before, task.labels[:40]), pixels)
+    (gradient,) = torch.autograd.grad(task.loss_fn(before, task.labels[:40]), pixels)
     after = model(pixels + gradient.sign() / 255)
     genuine = task.labels[:40]
     assert genuine.sum() == 20  # every beginning is balanced
