@@ -44,7 +44,8 @@ class ProbeParams:
     l2: float = 0.03  # penalty of the linear probes on standardised features; on the demo 0.001 to 0.3 score alike
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))  # all types
     severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
-    attacks: list[str] = field(default_factory=lambda: [name for name in ATTACKS if name != "fgsm"])  # those of DAR-SFRL's code
+    # the eight of DAR-SFRL's code
+    attacks: list[str] = field(default_factory=lambda: [name for name in ATTACKS if name != "fgsm"])
     eps: float = 8.0  # largest change of a pixel by an attack, in 255ths
     alpha: float = 2.0  # step size of an attack, in 255ths
     steps: int = 10  # of an attack
@@ -147,9 +148,8 @@ def evaluate(
         }
         jobs = []
         for group in groups:
-            jobs += corruption_jobs(
-                group, params.corruptions, params.severities, params.batch_size, device, Path(shared) if shared else None
-            )
+            kept = Path(shared) if shared else None
+            jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept)
         grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
         for i, task in enumerate(tasks):
             jobs += attack_jobs(
