@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """``run()`` gives the scores [n,...] of each cell. ``cost`` counts forward passes of an image; ``name`` is unique."""
+    """``run()`` gives scores [n,...] of each cell. ``cost`` counts forward passes of images, ``name`` is unique."""
 
     name: str
     cells: Sequence[Cell]
