@@ -38,12 +38,14 @@ def takes_of(number: int, seed: int, probe: bool, clips: int, frames: int) -> li
         return [make_take(person, seed, first + i, kind, frames) for i, kind in enumerate(kinds)]
     kinds = [name for name in EXPRESSIONS for _ in range(ROUNDS)]
     out = [make_take(person, seed, first + i, kind, TIMELINE, EXPRESSION_FRAMES) for i, kind in enumerate(kinds)]
-    return out + [make_take(person, seed, first + len(kinds) + i, None, TIMELINE, FREE_FRAMES) for i in range(FREE_CLIPS)]
+    first += len(kinds)
+    return out + [make_take(person, seed, first + i, None, TIMELINE, FREE_FRAMES) for i in range(FREE_CLIPS)]
 
 
 def _draw_person(job: tuple) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
     number, seed, image_size, probe, clips, frames, split, fold = job
-    images, rows, masks = draw_takes(make_identity(number, seed), takes_of(number, seed, probe, clips, frames), image_size)
+    images, rows, masks = draw_takes(make_identity(number, seed), takes_of(number, seed, probe, clips, frames),
+                                     image_size)
     rows.insert(4, "split", split)
     rows.insert(5, "fold", fold)
     return images, rows, masks
@@ -66,8 +68,8 @@ def make_demo_set(out: str | os.PathLike, seed: int, image_size: int, pretrain_i
     Args:
         out: folder; ``rendered`` and ``orl`` in it are replaced.
         image_size: px. pretrain_identities: people whose clips are for pre-training, numbers 0 to n - 1.
-        probe_identities: other people, numbers from n on: the first two thirds train the probes, the rest tests; ``fold``
-            deals all of them into three thirds.
+        probe_identities: other people, numbers from n on: the first two thirds train the probes,
+            the rest tests; ``fold`` deals all of them into three thirds.
         clips_per_identity, frames_per_clip: of the people for pre-training.
         workers: processes; the bytes do not depend on it.
 
@@ -89,7 +91,8 @@ def make_demo_set(out: str | os.PathLike, seed: int, image_size: int, pretrain_i
         jobs.append((number, seed, image_size, rank >= 0, clips_per_identity, frames_per_clip, split,
                      rank % FOLDS if rank >= 0 else NO_LABEL))
     per_probe = len(EXPRESSIONS) * ROUNDS * len(EXPRESSION_FRAMES) + FREE_CLIPS * len(FREE_FRAMES)
-    progress = Progress(pretrain_identities * clips_per_identity * frames_per_clip + probe_identities * per_probe, "rendering")
+    progress = Progress(pretrain_identities * clips_per_identity * frames_per_clip + probe_identities * per_probe,
+                        "rendering")
     with PackedWriter(out / "rendered", name="rendered", source=ABOUT.source, licence=ABOUT.licence,
                       credit=ABOUT.credit) as writer:
         for images, rows, masks in _drawn(jobs, workers):
@@ -106,8 +109,8 @@ def main() -> None:
     out = parser.parse_args().out
     params = load()
     demo = params.demo
-    make_demo_set(out, params.seed, demo.image_size, demo.pretrain_identities, demo.probe_identities, demo.clips_per_identity,
-                  demo.frames_per_clip, demo.workers)
+    make_demo_set(out, params.seed, demo.image_size, demo.pretrain_identities, demo.probe_identities,
+                  demo.clips_per_identity, demo.frames_per_clip, demo.workers)
 
 
 if __name__ == "__main__":

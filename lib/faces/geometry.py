@@ -32,7 +32,8 @@ class DrawMesh:
         triangles: int32 [T,3]. kind: int32 [T] index into ``KINDS``.
         canon: float32 [V,3] place on the mean head. marks: float32 [V,4] occlusion, lips, ears, rim of the eyelids.
         strand: float32 [V,2] noise coordinates across and along the hair. head_share: float32 [V], 1 moves with the
-            head and 0 with the torso. source: int32 [S,2] the two skin vertices a shell vertex is the middle of. shells: kind -> slice into S.
+            head and 0 with the torso. source: int32 [S,2] the two skin vertices a shell vertex is the middle of.
+        shells: kind -> slice into S.
         starts, around: triangles around each vertex.
     """
 
@@ -145,7 +146,8 @@ def glasses_vertices(head: np.ndarray, width: float, height: float, square: floa
     rim = np.stack([x, y, z], 1)
     inner = x.min()
     s = np.linspace(-1, 1, BRIDGE)
-    bridge = np.stack([inner * s, centre[1] + 0.02 + 0.03 * (1 - s**2), front + 0.02 * (1 - s**2) - 0.16 * inner**2.2], 1)
+    bulge = 1 - s**2
+    bridge = np.stack([inner * s, centre[1] + 0.02 + 0.03 * bulge, front + 0.02 * bulge - 0.16 * inner**2.2], 1)
     hinge = np.array([x.max(), centre[1] + 0.04, front - 0.16 * x.max() ** 2.2])
     ear = ears[ears[:, 0] > 0]
     hook = np.array([np.percentile(ear[:, 0], 20) + 0.02, np.percentile(ear[:, 1], 88), ear[:, 2].mean()])
@@ -167,7 +169,7 @@ def _glasses_triangles() -> np.ndarray:
 
 
 def subdivide(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each triangle into four: (triangles [4T,3] of new numbers, the pair of old vertices each new one lies between)."""
+    """Each triangle into four: (triangles [4T,3] of new numbers, the two old vertices each new one lies between)."""
     corners = np.unique(triangles)
     edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
     edges, which = np.unique(edges, axis=0, return_inverse=True)
@@ -212,7 +214,8 @@ def draw_mesh() -> DrawMesh:
     ear_free = model.ears < 0.4
     fields = {  # the widest extent that any style reaches
         "hair": (skin, np.maximum(hair_field(place), hair_field(place, fringe=1.0)) + 0.12, ear_free),
-        "beard": (skin, np.maximum(beard_field(place, model.lips, "full"), beard_field(place, model.lips, "goatee")) + 0.1,
+        "beard": (skin, np.maximum(beard_field(place, model.lips, "full"),
+                                   beard_field(place, model.lips, "goatee")) + 0.1,
                   ear_free & (place[:, 2] > -0.6)),
         "cloth": (body, cloth_field(place, 0.0, 0.25) + 0.2, place[:, 1] < -0.9),
     }
@@ -245,6 +248,6 @@ def draw_mesh() -> DrawMesh:
     beard[len(place):][shells["beard"]] = True
     strand[beard] = canon[beard][:, [0, 1]] * [1.3, 0.5]
     share = smooth(-1.8, -1.02, canon[:, 1] + 0.35 * canon[:, 2])
-    return DrawMesh(triangles, np.concatenate(kinds).astype(np.int32), canon.astype(np.float32), marks.astype(np.float32),
-                    strand.astype(np.float32), share.astype(np.float32), source.astype(np.int32), shells,
-                    *incidence(triangles, len(canon)), len(place))
+    return DrawMesh(triangles, np.concatenate(kinds).astype(np.int32), canon.astype(np.float32),
+                    marks.astype(np.float32), strand.astype(np.float32), share.astype(np.float32),
+                    source.astype(np.int32), shells, *incidence(triangles, len(canon)), len(place))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 ASSET = Path(__file__).parent / "assets" / "head.npz"
-PARTS = ("skin", "torso", "eye", "teeth", "tongue", "lash", "long_hair", "mouth")
+PARTS = ("skin", "torso", "eye", "teeth", "tongue", "long_hair", "mouth")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class HeadModel:
     Attributes:
         vertices: float32 [V,3], the mean young adult head.
         triangles: int32 [T,3], counter-clockwise seen from outside; ``parts``: [T] index into ``PARTS``.
-        occlusion, lips, ears, eyelids: float32 [V] in [0,1], ambient light that arrives, and soft region masks.
+        occlusion, lips, ears: float32 [V] in [0,1], ambient light that arrives, and soft region masks.
         race: float32 [3 ancestry (African, Asian, European), 2 sex (male, female), 2 age (young, old), V, 3].
         build: float32 [2 sex, 2 age, 3 weight (thin, average, heavy), V, 3].
         local_names: the local axes; ``local``: their shapes, row 2 i is the positive side of axis i, 2 i + 1 the other.
@@ -34,7 +34,6 @@ class HeadModel:
     occlusion: np.ndarray
     lips: np.ndarray
     ears: np.ndarray
-    eyelids: np.ndarray
     race: np.ndarray
     build: np.ndarray
     local_names: tuple[str, ...]
@@ -79,9 +78,11 @@ def head_model() -> HeadModel:
     shapes = {name: (data[f"{name}_starts"].astype(np.int64), data[f"{name}_vertex"].astype(np.int32),
                      data[f"{name}_delta"].astype(np.float32)) for name in ("local", "action")}
     floats = {name: data[name].astype(np.float32)
-              for name in ("vertices", "occlusion", "lips", "ears", "eyelids", "race", "build")}
-    return HeadModel(**floats, **shapes, triangles=data["triangles"].astype(np.int32), parts=data["parts"].astype(np.int32),
-                     local_names=tuple(map(str, data["local_names"])), action_names=tuple(map(str, data["action_names"])))
+              for name in ("vertices", "occlusion", "lips", "ears", "race", "build")}
+    return HeadModel(**floats, **shapes, triangles=data["triangles"].astype(np.int32),
+                     parts=data["parts"].astype(np.int32),
+                     local_names=tuple(map(str, data["local_names"])),
+                     action_names=tuple(map(str, data["action_names"])))
 
 
 def shaped(model: HeadModel, shape: Shape) -> np.ndarray:

@@ -10,22 +10,22 @@ from lib.faces.head_model import Shape
 SKIN = np.array([[0.74, 0.49, 0.39], [0.64, 0.39, 0.28], [0.50, 0.28, 0.18], [0.32, 0.165, 0.095], [0.17, 0.082, 0.048],
                  [0.085, 0.042, 0.027]])
 HAIR = {"black": (0.014, 0.011, 0.010), "dark_brown": (0.040, 0.022, 0.013), "brown": (0.100, 0.055, 0.028),
-        "blonde": (0.46, 0.30, 0.13), "red": (0.26, 0.075, 0.022), "grey": (0.33, 0.32, 0.31), "white": (0.62, 0.61, 0.59)}
+        "blonde": (0.46, 0.30, 0.13), "red": (0.26, 0.075, 0.022), "grey": (0.33, 0.32, 0.31),
+        "white": (0.62, 0.61, 0.59)}
 IRIS = {"brown": (0.070, 0.030, 0.012), "dark": (0.022, 0.012, 0.008), "hazel": (0.16, 0.10, 0.035),
         "green": (0.13, 0.20, 0.09), "blue": (0.12, 0.25, 0.42), "grey": (0.24, 0.28, 0.31)}
-HAIR_STYLES = ("bald", "wreath", "buzz", "short", "volume", "fringe", "curly", "bob", "long")
-BEARDS = ("none", "stubble", "moustache", "goatee", "full")
 # how far each local axis may go (standard deviation); what is not listed takes USUAL
 USUAL = 0.38
-SPREAD = {"head-age": 0.0, "ear-shape": 0.25, "ear-wing": 0.3, "ear-flap": 0.3, "chin-prognathism": 0.16, "mouth-trans": 0.25,
-          "nose-trans": 0.2, "eye-trans": 0.28, "eye-corner1": 0.3, "eye-corner2": 0.3, "mouth-angles": 0.12,
-          "mouth-upperlip-ext": 0.15, "mouth-lowerlip-ext": 0.15, "mouth-upperlip-middle": 0.15,
-          "mouth-lowerlip-middle": 0.15, "eye-push1": 0.2, "eye-push2": 0.2, "neck-double": 0.2, "forehead-nubian": 0.25,
-          "head-angle": 0.3, "eyebrows-angle": 0.2, "mouth-dimples": 0.15, "nose-compression": 0.25, "head-scale-depth": 0.25,
-          "head-back-scale-depth": 0.25, "eye-height1": 0.2, "eye-height2": 0.2, "eye-height3": 0.2, "nose-scale-depth": 0.25,
-          "nose-volume": 0.28, "nose-point": 0.25, "nose-base": 0.25, "nose-scale-vert": 0.3, "nose-hump": 0.3,
-          "mouth-upperlip-volume": 0.3, "mouth-lowerlip-volume": 0.3, "mouth-scale-depth": 0.2, "mouth-laugh-lines": 0.25,
-          "head-fat": 0.3, "cheek-trans": 0.3}
+SPREAD = {"head-age": 0.0, "ear-shape": 0.25, "ear-wing": 0.3, "ear-flap": 0.3, "chin-prognathism": 0.16,
+          "mouth-trans": 0.25, "nose-trans": 0.2, "eye-trans": 0.28, "eye-corner1": 0.3, "eye-corner2": 0.3,
+          "mouth-angles": 0.12, "mouth-upperlip-ext": 0.15, "mouth-lowerlip-ext": 0.15,
+          "mouth-upperlip-middle": 0.15, "mouth-lowerlip-middle": 0.15, "eye-push1": 0.2, "eye-push2": 0.2,
+          "neck-double": 0.2, "forehead-nubian": 0.25, "head-angle": 0.3, "eyebrows-angle": 0.2,
+          "mouth-dimples": 0.15, "nose-compression": 0.25, "head-scale-depth": 0.25, "head-back-scale-depth": 0.25,
+          "eye-height1": 0.2, "eye-height2": 0.2, "eye-height3": 0.2, "nose-scale-depth": 0.25, "nose-volume": 0.28,
+          "nose-point": 0.25, "nose-base": 0.25, "nose-scale-vert": 0.3, "nose-hump": 0.3,
+          "mouth-upperlip-volume": 0.3, "mouth-lowerlip-volume": 0.3, "mouth-scale-depth": 0.2,
+          "mouth-laugh-lines": 0.25, "head-fat": 0.3, "cheek-trans": 0.3}
 # the middle of an axis where MakeHuman's neutral face looks sad, sleepy or heavy-nosed
 CENTRE = {"mouth-angles": 0.22, "eye-height2": 0.18, "eye-height1": 0.1, "nose-scale-depth": -0.1}
 
@@ -127,8 +127,8 @@ def make_identity(number: int, seed: int) -> Identity:
     dark_hair = np.array(HAIR[hair_name if hair_name not in ("grey", "white") else "dark_brown"])
     brow = 0.5 * hair * min(1.0, 0.16 / hair.max()) + 0.5 * dark_hair * min(1.0, 0.10 / dark_hair.max())
     if male:
-        style = _pick(rng, {"bald": 0.06 + 0.22 * age, "wreath": 0.05 + 0.3 * age, "buzz": 0.22, "short": 0.5, "volume": 0.3,
-                            "fringe": 0.2, "curly": 0.10 + 0.2 * shares[0], "bob": 0.05})
+        style = _pick(rng, {"bald": 0.06 + 0.22 * age, "wreath": 0.05 + 0.3 * age, "buzz": 0.22, "short": 0.5,
+                            "volume": 0.3, "fringe": 0.2, "curly": 0.10 + 0.2 * shares[0], "bob": 0.05})
         beard_style = _pick(rng, {"none": 0.45, "stubble": 0.2, "moustache": 0.10, "goatee": 0.11, "full": 0.16})
     else:
         style = _pick(rng, {"buzz": 0.03, "short": 0.1, "volume": 0.16, "fringe": 0.1, "curly": 0.12 + 0.2 * shares[0],
@@ -146,7 +146,8 @@ def make_identity(number: int, seed: int) -> Identity:
         brow=brow, brow_thick=float(np.clip((0.050 if male else 0.036) + 0.010 * rng.normal(), 0.022, 0.075)),
         brow_length=float(rng.uniform(0.40, 0.48)), brow_height=float(0.022 * rng.normal()) + (0.0 if male else 0.015),
         brow_arch=float(np.clip((0.030 if male else 0.055) + 0.018 * rng.normal(), 0.0, 0.085)),
-        brow_dense=float(rng.uniform(0.65, 0.98)), lashes=float(rng.uniform(0.45, 0.8) if male else rng.uniform(0.65, 0.95)),
+        brow_dense=float(rng.uniform(0.65, 0.98)),
+        lashes=float(rng.uniform(0.45, 0.8) if male else rng.uniform(0.65, 0.95)),
         iris=np.array(IRIS[_pick(rng, {"brown": 0.6 + melanin, "dark": 0.2 + 1.5 * melanin + 0.6 * shares[1],
                                        "hazel": 0.5 * fair_hair, "green": 0.4 * fair_hair, "blue": 1.1 * fair_hair,
                                        "grey": 0.4 * fair_hair})]) * float(np.exp(0.2 * rng.normal())),

@@ -22,7 +22,7 @@ def _filtered(rng: np.random.Generator, falloff_x: float, falloff_y: float, powe
 
 @functools.cache
 def noise_pictures() -> np.ndarray:
-    """float32 [4,TILE,TILE] in [0,1]: 0 blotches of all sizes, 1 strands along the rows' axis, 2 fine grain, 3 spots."""
+    """float32 [4,TILE,TILE] in [0,1]: 0 blotches of all sizes, 1 strands (along v), 2 fine grain, 3 spots."""
     rng = np.random.default_rng(20)
     return np.stack([_filtered(rng, 4, 4, 2.0), _filtered(rng, 48, 3, 3.0), _filtered(rng, 40, 40, 2.0),
                      _filtered(rng, 14, 14, 4.0)]).astype(np.float32)

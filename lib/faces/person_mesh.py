@@ -12,7 +12,8 @@ from lib.faces.noise_pictures import noise_pictures
 
 # style -> (thickness in dm, how much volume varies it, silhouette roughness, fringe 0..1)
 CAPS = {"bald": (0, 0, 0, 0), "wreath": (.06, .03, .1, 0), "buzz": (.035, .01, .05, 0), "short": (.10, .09, .25, 0),
-        "volume": (.22, .16, .3, 0), "fringe": (.13, .08, .3, .8), "curly": (.26, .22, .7, 0), "bob": (.12, .08, .2, .0),
+        "volume": (.22, .16, .3, 0), "fringe": (.13, .08, .3, .8), "curly": (.26, .22, .7, 0),
+        "bob": (.12, .08, .2, .0),
         "long": (.10, .08, .2, .0)}
 
 
@@ -69,7 +70,8 @@ def person_mesh(person: Identity) -> PersonMesh:
         long = model.part("long_hair")
         shown[KINDS.index("long_hair")] = 2
         place = model.vertices[long]
-        length = (-0.75 - 0.35 * person.hair_length) if person.hair_style == "bob" else (-1.5 - 1.2 * person.hair_length)
+        shortest, more = (-0.75, -0.35) if person.hair_style == "bob" else (-1.5, -1.2)
+        length = shortest + more * person.hair_length
         opening = np.maximum(place[:, 1] - 0.72, (angle(place) - 62 - 14 * smooth(0.3, -0.6, place[:, 1])) / 60)
         cover[long] = np.clip(np.minimum((place[:, 1] - length) * 5, opening * 12), -2, 1)
     hairs = mesh.shells["beard"]

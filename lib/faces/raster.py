@@ -8,6 +8,7 @@ batch nor on the device's scheduling. Warp runs CPU kernels on one thread.
 import warp as wp
 
 wp.config.log_level = wp.LOG_WARNING  # Warp greets in each process and reports each kernel it loads
+wp.set_module_options({"enable_backward": False})  # no gradients: half the compile time
 
 TILE = 256  # side of the noise pictures, a power of two
 EYE = wp.constant(2)  # kind of the eyeballs
@@ -79,7 +80,8 @@ def extrude(source: wp.array2d(dtype=int), person: wp.array(dtype=int), offset: 
 
 @wp.kernel
 def place(vertices: wp.array2d(dtype=wp.vec3), normal: wp.array2d(dtype=wp.vec3), head_share: wp.array(dtype=float),
-          head: wp.array(dtype=wp.quat), torso: wp.array(dtype=wp.quat), pivot: wp.vec3, shift: wp.array(dtype=wp.vec3)):
+          head: wp.array(dtype=wp.quat), torso: wp.array(dtype=wp.quat), pivot: wp.vec3,
+          shift: wp.array(dtype=wp.vec3)):
     """Turn head and torso about the neck; the neck blends between the two. Then move into the camera's frame."""
     b, v = wp.tid()
     turn = head[b]
@@ -106,7 +108,8 @@ def project_light(vertices: wp.array2d(dtype=wp.vec3), across: wp.array(dtype=wp
     """Parallel projection along the key light; the third number grows towards the light and is positive."""
     b, v = wp.tid()
     p = vertices[b, v] - centre[b]
-    out[b, v] = wp.vec3(size * (0.5 + 0.5 * wp.dot(p, across[b]) / reach), size * (0.5 - 0.5 * wp.dot(p, up[b]) / reach),
+    out[b, v] = wp.vec3(size * (0.5 + 0.5 * wp.dot(p, across[b]) / reach),
+                        size * (0.5 - 0.5 * wp.dot(p, up[b]) / reach),
                         8.0 + wp.dot(p, toward[b]))
 
 
@@ -123,7 +126,8 @@ def visibility(screen: wp.array2d(dtype=wp.vec3), triangles: wp.array2d(dtype=in
     """For each pixel the nearest triangle: the maximum of (bits of 1/depth, triangle).
 
     ``shown[image, kind]`` is 0 for a kind the image lacks, 1 for solid; 2 and 3 for a shell whose pixels count only
-    where its coverage plus noise exceeds 1/2: noise of strands (2), as of a fringe, or fine grain (3), as of short hair.
+    where its coverage plus noise exceeds 1/2: noise of strands (2), as of a fringe, or fine grain (3),
+    as of short hair.
     """
     b, t = wp.tid()
     how = shown[b, kind[t]]

@@ -9,6 +9,8 @@ import warp as wp
 from lib.faces import raster, shading
 from lib.faces.geometry import KINDS, PIVOT, TWO_SIDED, draw_mesh
 from lib.faces.head_model import action_table, head_model
+from lib.faces.light import SHADOW_REACH, SHADOW_SIZE
+from lib.faces.look import Look
 from lib.faces.noise_pictures import noise_pictures
 from lib.faces.person_mesh import PersonMesh, eye_vertices
 from lib.faces.scene import Frame
@@ -48,7 +50,8 @@ def _static(device: str) -> dict[str, wp.array]:
         return wp.array(np.ascontiguousarray(array), dtype=dtype, device=device)
 
     return {"triangles": put(mesh.triangles, int), "kind": put(mesh.kind, int), "canon": put(mesh.canon, wp.vec3),
-            "marks": put(mesh.marks, wp.vec4), "strand": put(mesh.strand, wp.vec2), "share": put(mesh.head_share, float),
+            "marks": put(mesh.marks, wp.vec4), "strand": put(mesh.strand, wp.vec2),
+            "share": put(mesh.head_share, float),
             "source": put(mesh.source, int), "around_starts": put(mesh.starts, int), "around": put(mesh.around, int),
             "starts": put(starts, int), "action": put(action, int), "delta": put(delta, wp.vec3),
             "pictures": put(noise_pictures(), float), "two_sided": put(two_sided, int)}
@@ -73,10 +76,12 @@ def draw(people: list[PersonMesh], person: np.ndarray, frames: list[Frame], imag
     device = device or default_device()
     out = [_draw_batch(people, np.asarray(person[i:i + BATCH]), frames[i:i + BATCH], image_size, device)
            for i in range(0, len(frames), BATCH)]
-    return Rendered(*(np.concatenate([getattr(part, field.name) for part in out]) for field in dataclasses.fields(Rendered)))
+    names = [field.name for field in dataclasses.fields(Rendered)]
+    return Rendered(*(np.concatenate([getattr(part, name) for part in out]) for name in names))
 
 
-def _draw_batch(people: list[PersonMesh], person: np.ndarray, frames: list[Frame], image_size: int, device: str) -> Rendered:
+def _draw_batch(people: list[PersonMesh], person: np.ndarray, frames: list[Frame], image_size: int,
+                device: str) -> Rendered:
     mesh, s = draw_mesh(), _static(device)
     count, total, n = mesh.model_count, len(mesh.canon), len(frames)
     samples = samples_for(image_size)
@@ -98,7 +103,7 @@ def _draw_batch(people: list[PersonMesh], person: np.ndarray, frames: list[Frame
     screen = wp.empty((n, total), dtype=wp.vec3, device=device)
     from_light = wp.empty((n, total), dtype=wp.vec3, device=device)
     keys = wp.zeros((n, size, size), dtype=wp.int64, device=device)
-    shadow = wp.zeros((n, shading.SHADOW_SIZE, shading.SHADOW_SIZE), dtype=wp.int64, device=device)
+    shadow = wp.zeros((n, SHADOW_SIZE, SHADOW_SIZE), dtype=wp.int64, device=device)
     image = wp.empty((n, image_size, image_size, 3), dtype=wp.uint8, device=device)
     mask = wp.empty((n, image_size, image_size), dtype=wp.uint8, device=device)
 
@@ -115,14 +120,15 @@ def _draw_batch(people: list[PersonMesh], person: np.ndarray, frames: list[Frame
     launch(raster.place, (n, total), vertices, normal, s["share"], put([f.head for f in frames], wp.quat),
            put([f.torso for f in frames], wp.quat), wp.vec3(*PIVOT.tolist()), put([f.shift for f in frames], wp.vec3))
     launch(raster.project, (n, total), vertices, put(looks["focal"], float), float(size), screen)
-    launch(raster.project_light, (n, total), vertices, put(looks["shadow_across"], wp.vec3), put(looks["shadow_up"], wp.vec3),
-           put(looks["key_direction"], wp.vec3), put(looks["shadow_centre"], wp.vec3), shading.SHADOW_REACH,
-           float(shading.SHADOW_SIZE), from_light)
+    launch(raster.project_light, (n, total), vertices, put(looks["shadow_across"], wp.vec3),
+           put(looks["shadow_up"], wp.vec3), put(looks["key_direction"], wp.vec3), put(looks["shadow_centre"], wp.vec3),
+           SHADOW_REACH, float(SHADOW_SIZE), from_light)
     casting = put(shown * np.array([kind in CASTS for kind in KINDS], np.int32), int)
-    for points, what, side, buffer in ((from_light, casting, shading.SHADOW_SIZE, shadow), (screen, put(shown, int), size, keys)):
-        launch(raster.visibility, (n, len(mesh.triangles)), points, s["triangles"], s["kind"], what, s["two_sided"], cover,
-               slot, s["strand"], s["pictures"], side, buffer)
-    launch(shading.shade, (n, image_size, image_size), keys, shadow, wp.array(looks, dtype=shading.Look, device=device),
+    for points, what, side, buffer in ((from_light, casting, SHADOW_SIZE, shadow),
+                                       (screen, put(shown, int), size, keys)):
+        launch(raster.visibility, (n, len(mesh.triangles)), points, s["triangles"], s["kind"], what, s["two_sided"],
+               cover, slot, s["strand"], s["pictures"], side, buffer)
+    launch(shading.shade, (n, image_size, image_size), keys, shadow, wp.array(looks, dtype=Look, device=device),
            s["triangles"], s["kind"], screen, vertices, normal, s["canon"], s["marks"], s["strand"], cover, slot,
            s["pictures"], samples, image, mask)
     return Rendered(image.numpy(), mask.numpy(), screen.numpy()[:, :count, :2] / np.float32(samples) - np.float32(0.5))

@@ -45,7 +45,8 @@ def attributes(person: Identity, take: Take, frame: int, glasses: bool) -> dict[
              "dark_hair": person.hair_name in ("black", "dark_brown"), "blonde_hair": person.hair_name == "blonde",
              "grey_hair": person.hair_name in ("grey", "white"), "long_hair": person.hair_style in ("bob", "long"),
              "fringe": person.hair_style == "fringe", "dark_skin": person.melanin > 0.55,
-             "heavy": person.shape.weight > 0.4, "smiling": level[12] >= 2, "mouth_open": level[26] >= 1.5 or level[25] >= 2,
+             "heavy": person.shape.weight > 0.4, "smiling": level[12] >= 2,
+             "mouth_open": level[26] >= 1.5 or level[25] >= 2,
              "eyes_closed": level[43] >= 3}
     return {f"attr_{name}": int(value) for name, value in facts.items()}
 
@@ -84,9 +85,9 @@ def _row(person: Identity, take: Take, at: int, glasses: bool) -> dict:
     label = EXPRESSIONS.index(clip.expression) if clip.expression is not None and at == clip.apex else NO_LABEL
     yaw, pitch, roll = (float(value) for value in clip.pose[at])
     units = {f"au_{unit}": float(clip.units[at, UNITS.index(unit)]) for unit in BP4D}
-    return {"identity": person.number, "clip": take.number, "frame": at, "time": float(clip.time[at]), "expression": label,
-            "intensity": intensity, "valence": valence, "arousal": arousal, **units, "yaw": yaw, "pitch": pitch, "roll": roll,
-            **attributes(person, take, at, glasses)}
+    return {"identity": person.number, "clip": take.number, "frame": at, "time": float(clip.time[at]),
+            "expression": label, "intensity": intensity, "valence": valence, "arousal": arousal, **units,
+            "yaw": yaw, "pitch": pitch, "roll": roll, **attributes(person, take, at, glasses)}
 
 
 def sample_faces(n: int, seed: int = 0, image_size: int = 112, expression: str | None = None, frontal: bool = False,

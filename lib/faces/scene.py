@@ -11,7 +11,7 @@ from lib.faces.geometry import PIVOT
 from lib.faces.head_model import head_model
 from lib.faces.identity import Identity
 from lib.faces.landmarks import landmark_vertices
-from lib.faces.shading import Look
+from lib.faces.look import Look
 
 SPAN = 1.09  # a picture spans this many face heights
 RECORD = Look.numpy_dtype()
@@ -19,7 +19,11 @@ RECORD = Look.numpy_dtype()
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One clip's surroundings; it does not depend on the person, so it says nothing about who is seen."""
+    """One clip's surroundings; it does not depend on the person, so it says nothing about who is seen.
+
+    ``wears_glasses`` counts for people who own glasses. Colours are linear RGB, ``fov`` is in degrees, ``shift`` in
+    picture widths.
+    """
 
     key_direction: np.ndarray
     key: np.ndarray
@@ -37,7 +41,7 @@ class Setting:
     stripes: float
     vee: float
     collar: float
-    wears_glasses: float
+    wears_glasses: bool
 
 
 def _direction(azimuth: float, height: float) -> np.ndarray:
@@ -73,7 +77,8 @@ def make_setting(rng: np.random.Generator) -> Setting:
     b = np.concatenate([rng.uniform(-0.1, 1.1, 2), rng.uniform(0.08, 0.3, 2)])
     background = {"back_top": _colour(rng, 0.04, 1.4), "back_low": _colour(rng, 0.03, 1.1), "blob_a": a, "blob_b": b,
                   "blob_a_colour": _colour(rng, 0.03, 0.9), "blob_b_colour": _colour(rng, 0.03, 0.8),
-                  "grain": rng.uniform(0.0, 1.0) ** 3 * 0.9, "grain_scale": np.exp(rng.uniform(np.log(0.3), np.log(3.0))),
+                  "grain": rng.uniform(0.0, 1.0) ** 3 * 0.9,
+                  "grain_scale": np.exp(rng.uniform(np.log(0.3), np.log(3.0))),
                   "grain_u": rng.random(), "grain_v": rng.random()}
     if rng.random() < 0.35:  # a plain wall
         background["back_low"] = background["back_top"] * rng.uniform(0.5, 1.1)
@@ -83,10 +88,11 @@ def make_setting(rng: np.random.Generator) -> Setting:
         key_direction=_direction(azimuth, rng.uniform(8, 55)), key=key,
         fill_direction=_direction(-side * rng.uniform(20, 80), rng.uniform(-10, 30)), fill=fill, sky=sky, ground=ground,
         exposure=float(exposure * np.exp(0.14 * rng.normal())), background=background, fov=float(rng.uniform(18, 38)),
-        zoom=float(np.exp(0.06 * rng.normal())), shift=np.clip(rng.normal(size=2) * 0.035, -0.08, 0.08), cloth=_colour(rng, 0.02, 0.7),
+        zoom=float(np.exp(0.06 * rng.normal())), shift=np.clip(rng.normal(size=2) * 0.035, -0.08, 0.08),
+        cloth=_colour(rng, 0.02, 0.7),
         cloth_second=_colour(rng, 0.02, 0.8), stripes=float(rng.random() < 0.22) * 0.85,
         vee=float(rng.choice([0.0, 0.0, 0.5, 1.0])), collar=float(rng.choice([0.0, 0.0, 0.1, 0.22])),
-        wears_glasses=float(rng.random()))
+        wears_glasses=bool(rng.random() < 0.8))
 
 
 def quaternion(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -139,13 +145,14 @@ def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: n
     at_face = rotate(head, middle - PIVOT)
     shift = np.array([span * setting.shift[0], span * setting.shift[1], -distance]) - at_face
     look = np.zeros((), RECORD)
-    for name in ("key_direction", "key", "fill_direction", "fill", "sky", "ground", "exposure", "cloth", "cloth_second"):
+    for name in ("key_direction", "key", "fill_direction", "fill", "sky", "ground", "exposure", "cloth",
+                 "cloth_second"):
         look[name] = getattr(setting, name)
     for name, value in setting.background.items():
         look[name] = value
     for name in ("skin", "flush", "lip", "blush", "freckles", "blotches", "gloss", "wrinkles", "stubble", "brow",
-                 "brow_thick", "brow_length", "brow_height", "brow_arch", "brow_dense", "lashes", "iris", "iris_size", "hair",
-                 "beard", "frame"):
+                 "brow_thick", "brow_length", "brow_height", "brow_arch", "brow_dense", "lashes", "iris", "iris_size",
+                 "hair", "beard", "frame"):
         look[name] = getattr(person, name)
     look["noise_u"], look["noise_v"] = person.texture
     look["focal"] = focal
@@ -171,4 +178,4 @@ def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: n
     gaze = np.array([np.sin(gaze_yaw) * np.cos(gaze_pitch), np.sin(gaze_pitch), np.cos(gaze_yaw) * np.cos(gaze_pitch)])
     look["gaze_left"] = look["gaze_right"] = rotate(head, gaze)
     look["eye_left"], look["eye_right"] = rotate(head, eyes - PIVOT) + shift
-    return Frame(actions, head, torso, shift, look, person.glasses and setting.wears_glasses < 0.8)
+    return Frame(actions, head, torso, shift, look, person.glasses and setting.wears_glasses)

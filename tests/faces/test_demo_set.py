@@ -73,7 +73,8 @@ def test_rows_say_what_the_contract_asks(made):
 def test_orl_rows(made):
     table = open_packed(made[1] / "orl")
     assert len(table) == 400 and table.source == "ORL" and "AT&T" in table.credit
-    assert sorted(set(table.column("identity"))) == list(range(40)) and sorted(set(table.column("frame"))) == list(range(10))
+    assert sorted(set(table.column("identity"))) == list(range(40))
+    assert sorted(set(table.column("frame"))) == list(range(10))
 
 
 def test_area_resize_keeps_the_mean():

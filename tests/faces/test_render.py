@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.faces import render
+from lib.faces import render, shading
 from lib.faces.clips import make_clip
 from lib.faces.expression import UNITS
-from lib.faces.head_model import head_model
+from lib.faces.geometry import KINDS
 from lib.faces.identity import make_identity
 from lib.faces.sample import draw_takes, make_take, sample_faces
 from lib.faces.scene import quaternion, rotate
@@ -100,7 +100,8 @@ def test_rotation_matches_a_matrix():
     about_x = np.array([[1, 0, 0], [0, np.cos(-p), -np.sin(-p)], [0, np.sin(-p), np.cos(-p)]])
     about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
     points = np.random.default_rng(0).normal(size=(5, 3))
-    np.testing.assert_allclose(rotate(quaternion(30, 12, -9), points), points @ (about_y @ about_x @ about_z).T, atol=1e-12)
+    np.testing.assert_allclose(rotate(quaternion(30, 12, -9), points), points @ (about_y @ about_x @ about_z).T,
+                               atol=1e-12)
 
 
 def test_same_bytes_twice_and_in_any_batch(monkeypatch):
@@ -110,7 +111,8 @@ def test_same_bytes_twice_and_in_any_batch(monkeypatch):
     again = draw_takes(person, takes, SIZE)
     monkeypatch.setattr(render, "BATCH", 1)
     alone = [draw_takes(person, [take], SIZE) for take in takes]
-    for other in (again, tuple(map(np.concatenate, ([a[0] for a in alone], [a[1] for a in alone], [a[2] for a in alone])))):
+    joined = [np.concatenate([part[k] for part in alone]) for k in range(3)]
+    for other in (again, joined):
         np.testing.assert_array_equal(together[0], other[0])
         np.testing.assert_array_equal(together[2], other[2])
     pd.testing.assert_frame_equal(together[1], again[1])
@@ -122,8 +124,8 @@ def test_silhouette_is_antialiased():
     take = straight(person)
     plain = {name: np.full(3, 0.9) for name in take.setting.background if name.startswith(("back", "blob")) and
              np.size(take.setting.background[name]) == 3}
-    take = dataclasses.replace(take, setting=dataclasses.replace(take.setting, background=take.setting.background | plain | {
-        "grain": 0.0}))
+    background = take.setting.background | plain | {"grain": 0.0}
+    take = dataclasses.replace(take, setting=dataclasses.replace(take.setting, background=background))
     images, _, masks = draw_takes(person, [take], 96)
     grey, inside = images[0].mean(2), masks[0] != 0
     edge = inside & ~(np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1))
@@ -177,5 +179,6 @@ def test_errors():
         make_clip(make_identity(0, 0), None, np.random.default_rng(0), 0)
 
 
-def test_head_model_and_masks_are_used_whole():
-    assert len(np.unique(head_model().triangles)) == len(head_model().vertices)
+def test_kernel_constants_are_the_kinds():
+    for name in ("SKIN", "TORSO", "EYE", "TEETH", "TONGUE", "LONG_HAIR", "MOUTH", "HAIR", "BEARD", "CLOTH"):
+        assert KINDS[int(getattr(shading, name))] == name.lower()
