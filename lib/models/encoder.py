@@ -69,7 +69,10 @@ class Encoder(nn.Module):
             self.dim = 3 * config.image_size**2
         else:
             self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, **config.backbone_args)
-            self.dim = self.backbone.num_features
+            with torch.no_grad():
+                self.backbone.eval()
+                self.dim = self.represent(torch.zeros(1, 3, config.image_size, config.image_size)).shape[1]
+            self.backbone.train()
         self.to(memory_format=torch.channels_last)  # about 1.5x faster than the default on CPUs, no slower on GPUs
         self.to(memory_format=torch.channels_last)  # about 1.5x faster than the default on CPUs, no slower on GPUs
 
@@ -98,7 +101,9 @@ class Encoder(nn.Module):
         """Features [B, D] of images that are prepared and restored already."""
         if self.backbone is None:
             return image.flatten(1)
-        return self.backbone((image - PIXEL_MEAN) / PIXEL_STD)
+        maps = self.backbone((image - PIXEL_MEAN) / PIXEL_STD)
+        maps = maps if isinstance(maps, list) else [maps]  # timm's features_only gives the maps of several layers
+        return torch.cat([features.flatten(1) for features in maps], 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] -> features [B, dim]; differentiable down to the pixels."""
