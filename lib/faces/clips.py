@@ -39,8 +39,8 @@ def course(time: np.ndarray, onset: float, top: float, hold: float, offset: floa
 
 
 def _pose(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
-    start = np.clip(rng.normal(size=3) * [17, 8, 5], [-45, -20, -15], [45, 20, 15])
-    drift = rng.normal(size=3) * [7, 3.5, 2.5]
+    start = np.clip(rng.normal(size=3) * [12, 6, 4], [-45, -20, -15], [45, 20, 15])
+    drift = rng.normal(size=3) * [5, 3, 2]
     sway = rng.normal(size=3) * [2.0, 1.5, 1.0]
     phase = rng.uniform(0, 2 * np.pi, size=3)
     t = time[:, None] / SECONDS
@@ -75,7 +75,7 @@ def make_clip(person: Identity, expression: str | None, rng: np.random.Generator
             units[:, UNITS.index(unit)] = level * burst
         intensity = units.max(1) / MAXIMUM
     else:
-        strength = float(rng.uniform(0.62, 1.0)) if expression != "neutral" else 0.0
+        strength = float(rng.uniform(0.75, 1.0)) if expression != "neutral" else 0.0
         top, hold = 0.45 * SECONDS, 0.2 * SECONDS
         shape = course(time, 0.08 * SECONDS, top, hold, 0.4 * SECONDS, rng.uniform(0.3, 0.7))
         target = apex(expression, rng, person.expressive["gain"], person.expressive["extra"], max(strength, 1e-9))

@@ -24,7 +24,7 @@ from lib.progress import Progress
 
 TIMELINE = 9  # frames of a probe clip, of which some are drawn
 ROUNDS = 3  # clips of each expression of a probe subject
-EXPRESSION_FRAMES = (2, 4)  # on the way up, and the apex: the apex is labelled
+EXPRESSION_FRAMES = (4,)  # the apex, which is labelled
 FREE_CLIPS, FREE_FRAMES = 5, (3, 5, 7)  # clips whose action units vary on their own
 FOLDS = 3
 
