@@ -184,7 +184,8 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
 
 
 def _check_finite(terms: dict[str, Tensor], step: int, label: str) -> None:
-    for name, term in terms.items():
+    for name in sorted(terms, key="loss".__eq__):  # the sum comes last: a part of it says more
+        term = terms[name]
         if not torch.isfinite(term):
             raise TrainingError(
                 f"{label}: the term {name!r} is {term.item()} in step {step}; lower the method's learning_rate, raise its"

@@ -98,7 +98,7 @@ def random_blur(images: Tensor, probability: float, generator: Generator, larges
     kernel = kernel.repeat_interleave(channels, 0)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)
-    return torch.where(chosen, flat.reshape(images.shape), images)
+    return torch.where(chosen, flat.reshape(images.shape).clamp(0, 1), images)  # white can come out a rounding error whiter
 
 
 def gradient_magnitude(images: Tensor, probability: float, generator: Generator) -> Tensor:
