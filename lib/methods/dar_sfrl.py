@@ -20,6 +20,8 @@ the README promises ("keeps eps out of the representation", "adversarially robus
     * L_orth acts on the embeddings that the two contrasts train (published: on frozen random projections of the pixels),
       so it cannot be met by a projection that throws everything away;
     * the contrasts use the last stage only, and there is no flip term: mirroring is one of the augmentations;
+    * one gain and one offset of the image, the part of M that has a closed form, are undone before the learned stages,
+      and the image is restored up to them (lib.models.photometric);
     * degradations are made on the fly and known, and eps has an adversarial part, found through restorer and backbone.
 
 References: DAR-SFRL's README and configuration; Kim et al. (RoCL), NeurIPS 2020; Bousmalis et al. (DSN), NeurIPS 2016.
@@ -52,6 +54,7 @@ class DarSfrlConfig:
         temperature: of the contrastive losses (published: 0.07).
         head_hidden, head_dim: widths of the projection heads (published: 2048, 512).
         learning_rate, weight_decay: of AdamW (corrected) or Adam (released: 1e-4, 1e-3 as published).
+        photometric: corrected: undo one gain and one offset of the image before DAFR (the part of M with a closed form).
         identity: share of images that no structured corruption touches.
         noise: corrected: largest sigma of the Gaussian noise, drawn per image; released: its sigma (published: 0.4).
         attack_steps, attack_eps, attack_alpha: corrected: the adversarial part of eps; eps and step in values of 255.
@@ -70,6 +73,7 @@ class DarSfrlConfig:
     head_dim: int = 512
     learning_rate: float = 1e-4
     weight_decay: float = 1e-3
+    photometric: bool = True
     identity: float = 0.1
     noise: float = 0.1
     attack_steps: int = 3
@@ -119,8 +123,11 @@ class DarSfrl(nn.Module):
         self.config, self.view_config = config, views
         restorer = {"stages": config.stages, "channels": config.channels, "hidden": config.hidden}
         self.network = Encoder(
-            EncoderConfig(network.image_size, network.backbone, network.backbone_args, restorer if config.stages else None)
-        )
+            EncoderConfig(
+                network.image_size, network.backbone, network.backbone_args, restorer if config.stages else None,
+                config.photometric,
+            )
+        )  # fmt: skip
         self.face_head = projection(self.network.dim, config.head_hidden, config.head_dim)
         self.noise_head = NoiseHead(config.head_hidden, config.head_dim) if config.stages else None
         self.weights = DynamicWeightAverage(("robust_contrast", "sensitive_contrast"))
@@ -162,12 +169,12 @@ class DarSfrl(nn.Module):
         """The four terms and their weighted sum."""
         clean, degraded = views["clean"], views["degraded"]
         batch = len(clean)
-        image = torch.cat([clean, degraded])
+        image = self.network.prepare(torch.cat([clean, degraded]))
         terms = {}
         total = torch.zeros((), device=image.device)
         if self.network.restorer is not None:
-            truth = torch.cat([clean, views["target"]])
-            restored, noise = self.network.restorer(self.network.prepare(image))
+            truth = self.network.prepare(torch.cat([clean, views["target"]]))
+            restored, noise = self.network.restorer(image)
             terms["restore"] = sum((x - truth).abs().mean() for x in restored) / len(restored)
             total = total + self.config.restore_weight * terms["restore"]
             image = restored[-1]

@@ -3,7 +3,8 @@
 The preprocessing is part of the network, so that no caller can get it wrong and a perturbation of the pixels means the
 same for every encoder:
 
-    images [B, 3, H, W] -> resize -> blur (control) -> DAFR (DAR-SFRL) -> normalise -> timm backbone -> features [B, D]
+    images [B, 3, H, W] -> resize -> blur (control) -> gain and offset, DAFR (DAR-SFRL) -> normalise -> timm backbone
+    -> features [B, D]
 
 or, where the representation is the pixels themselves (raw pixels; the released DAR-SFRL: the restored image), flatten
 instead of the last two steps.
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 
 from lib.files import write_aside
 from lib.models.dafr import DAFR
+from lib.models.photometric import undo_gain_and_offset
 
 WEIGHTS = "encoder.safetensors"
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.25  # about those of face images; one constant, so that no data set leaks into the input
@@ -40,6 +42,7 @@ class EncoderConfig:
         backbone: a timm model name, or ``pixels``: the image itself is the representation.
         backbone_args: keyword arguments for timm's model (a smaller width, say).
         restorer: DAFR's arguments (stages, channels, hidden), or None.
+        photometric: undo one gain and one offset of the image first; see lib.models.photometric.
         blur: sigma in px of a Gaussian blur before everything else; 0 is none. The blur-as-defence control.
     """
 
@@ -47,6 +50,7 @@ class EncoderConfig:
     backbone: str
     backbone_args: dict = field(default_factory=dict)
     restorer: dict | None = None
+    photometric: bool = False
     blur: float = 0.0
 
     def __post_init__(self):
@@ -77,7 +81,7 @@ class Encoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # about 1.5x faster than the default on CPUs, no slower on GPUs
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Check, resize (antialiased) and, for the control, blur: [B, 3, H, W] -> [B, 3, image_size, image_size]."""
+        """Check, resize (antialiased), blur and undo gain and offset as configured: -> [B, 3, image_size, image_size]."""
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images: expected float RGB in [0, 1], [B, 3, H, W], got {images.dtype} {list(images.shape)}")
         if not images.numel():
@@ -85,6 +89,7 @@ class Encoder(nn.Module):
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = F.interpolate(images, (self.image_size,) * 2, mode="bilinear", antialias=True, align_corners=False)
         images = gaussian_blur(images, self.config.blur) if self.config.blur else images
+        images = undo_gain_and_offset(images) if self.config.photometric else images
         return images.contiguous(memory_format=torch.channels_last)
 
     def restore(self, images: Tensor) -> list[Tensor]:
