@@ -203,7 +203,7 @@ def _load(state: Path, method: nn.Module, optimizer, device: torch.device) -> tu
     try:
         content = torch.load(state, map_location=device, weights_only=True)
     except Exception as error:  # a broken zip, a cut pickle: torch raises many kinds
-        raise TrainingError(f"{state}: the checkpoint cannot be read ({error}); delete it to start anew") from error
+        raise TrainingError(f"{state}: the checkpoint is cut short or broken; delete it to start anew") from error
     method.load_state_dict(content["method"])
     optimizer.load_state_dict(content["optimizer"])
     return content["step"], content["history"], content["sums"]
