@@ -5,7 +5,8 @@ noise plus the worst perturbation within an L-infinity ball that sign steps find
 The restorer (lib.models.dafr) and a timm backbone on the restored image are trained together, one step on the sum of
 
     L_rec   DAFR: sum over stages of |x_k - g|_1, g the clean image of the degraded one
-    L_frc   facial-robust contrast: the clean view and the degraded, attacked view of a face are positives (NT-Xent)
+    L_frc   facial-robust contrast: the clean view and the degraded, attacked view of a face are positives, and so are
+            two clean views, so that robustness is not bought with all of the clean score (NT-Xent, mean of the two)
     L_nsc   noise-sensitive contrast on the noise image n = y - x_K: two faces that went through the same corruption at
             the same severity are positives; every other corruption, and every clean face (the same face too), negatives
     L_orth  noise-orthogonal: the face embedding and the noise embedding share no linear direction (difference loss)
@@ -169,23 +170,24 @@ class DarSfrl(nn.Module):
         """The four terms and their weighted sum."""
         clean, degraded = views["clean"], views["degraded"]
         batch = len(clean)
-        image = self.network.prepare(torch.cat([clean, degraded]))
+        image = self.network.prepare(torch.cat([clean, degraded, views["target"]]))
         terms = {}
         total = torch.zeros((), device=image.device)
         if self.network.restorer is not None:
-            truth = self.network.prepare(torch.cat([clean, views["target"]]))
+            truth = self.network.prepare(torch.cat([clean, views["target"], views["target"]]))
             restored, noise = self.network.restorer(image)
             terms["restore"] = sum((x - truth).abs().mean() for x in restored) / len(restored)
             total = total + self.config.restore_weight * terms["restore"]
             image = restored[-1]
         face = self.face_head(self.network.represent(image))
-        terms["robust_contrast"] = two_view_nt_xent(face[:batch], face[batch:], self.config.temperature)
+        contrast = [two_view_nt_xent(face[:batch], other, self.config.temperature) for other in face[batch:].split(batch)]
+        terms["robust_contrast"] = sum(contrast) / 2
         weights = self.weights.weights()
         total = total + weights["robust_contrast"] * terms["robust_contrast"]
         if self.network.restorer is not None:
-            sensitive = self.noise_head(noise[-1])
+            sensitive = self.noise_head(noise[-1][: 2 * batch])
             terms["sensitive_contrast"] = noise_contrast(sensitive, views["kind"], self.config.temperature)
-            terms["orthogonal"] = difference_loss(face, sensitive)
+            terms["orthogonal"] = difference_loss(face[: 2 * batch], sensitive)
             total = total + weights["sensitive_contrast"] * terms["sensitive_contrast"]
             total = total + self.config.orthogonal_weight * terms["orthogonal"]
         return {"loss": total, **terms, "embedding": face[:batch]}

@@ -24,6 +24,11 @@ def blur(encoder: Encoder, sigma: float = 1.0) -> Encoder:
     return _with_weights_of(encoder, replace(encoder.config, blur=sigma))
 
 
+def photometric(encoder: Encoder) -> Encoder:
+    """The encoder behind the closed-form undoing of gain and offset: what that step alone gives, without DAR-SFRL."""
+    return _with_weights_of(encoder, replace(encoder.config, photometric=True))
+
+
 def identity_restorer(encoder: Encoder) -> Encoder:
     """The encoder with DAFR taken out (restored = input): what restoring adds when the features are used.
 
@@ -42,4 +47,10 @@ def _with_weights_of(encoder: Encoder, config: EncoderConfig) -> Encoder:
     return control.eval()
 
 
-CONTROLS = {"raw_pixels": raw_pixels, "untrained": untrained, "blur": blur, "identity_restorer": identity_restorer}
+CONTROLS = {
+    "raw_pixels": raw_pixels,
+    "untrained": untrained,
+    "blur": blur,
+    "photometric": photometric,
+    "identity_restorer": identity_restorer,
+}
