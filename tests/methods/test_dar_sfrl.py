@@ -239,7 +239,7 @@ def test_without_stages_there_is_no_restorer_and_one_term(make, blobs, seeded):
 def test_the_encoder_restores_and_then_represents(make, blobs):
     encoder = make().encoder().eval()
     x = blobs(3)
-    restored = encoder.restorer(x)[0]
+    restored = encoder.restorer(encoder.prepare(x))[0]
     assert len(restored) == 2
     assert torch.allclose(encoder(x), encoder.represent(restored[-1]), atol=1e-6)
 
