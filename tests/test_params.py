@@ -1,0 +1,168 @@
+"""params.yaml: every mistake is one error that names the file, the key and the remedy."""
+
+import copy
+
+import pytest
+import yaml
+
+from lib.params import Params, ParamsError, find_root, load
+
+GOOD = {
+    "seed": 3,
+    "demo": {"image_size": 24, "pretrain_identities": 4, "probe_identities": 6, "clips_per_identity": 1,
+             "frames_per_clip": 2, "workers": 1},
+    "prepare": {"dataset": "demo", "image_size": 24},
+    "network": {"backbone": "resnet10t", "backbone_args": {"stem_width": 8}},
+    "views": {"crop": 0.5},
+    "schedule": {"batch_size": 8, "epochs": 2, "warmup_epochs": 1, "precision": "float32"},
+    "methods": {
+        "plain": {"method": "simclr", "surrogate": "restoring", "learning_rate": 0.001},
+        "restoring": {"method": "dar_sfrl", "surrogate": "plain", "stages": 2, "legacy_pairs": False},
+    },
+    "controls": {"pixels": {"of": "plain", "kind": "raw_pixels"}},
+    "probe": {"attacked": 20, "severities": [1, 3]},
+}  # fmt: skip
+
+
+@pytest.fixture
+def write(tmp_path):
+    """``write(key, value)``: the good file with one dotted key changed; ``value`` ... takes the key away."""
+
+    def change(key=None, value=None):
+        tree = copy.deepcopy(GOOD)
+        if key:
+            *parents, last = key.split(".")
+            group = tree
+            for name in parents:
+                group = group[name]
+            if value is ...:
+                del group[last]
+            else:
+                group[last] = value
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+        return path
+
+    return change
+
+
+def message(path) -> str:
+    with pytest.raises(ParamsError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert "params.yaml" in text and isinstance(caught.value, ValueError)
+    return text
+
+
+def test_the_file_of_the_repository_is_good():
+    params = load()
+    assert isinstance(params, Params) and params.methods and params == load(find_root() / "params.yaml")
+
+
+def test_a_good_file_gives_typed_values(write):
+    params = load(write())
+    assert params.seed == 3 and params.demo.probe_identities == 6 and params.network.backbone_args == {"stem_width": 8}
+    assert params.schedule.warmup_epochs == 1.0 and type(params.schedule.warmup_epochs) is float
+    assert params.methods["plain"].method == "simclr" and params.methods["plain"].config.learning_rate == 0.001
+    assert params.methods["restoring"].config.stages == 2 and params.methods["restoring"].surrogate == "plain"
+    assert params.controls["pixels"].kind == "raw_pixels" and params.probe.severities == [1, 3]
+    assert params.views.rotation == 10.0  # keys with a default may be left out
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        # unknown
+        ("sede", 1, ["unknown key sede", "seed", "probe"]),
+        ("demo.image_sise", 24, ["unknown key demo.image_sise", "image_size"]),
+        ("probe.atacked", 24, ["unknown key probe.atacked", "attacked"]),
+        ("methods.restoring.stage", 2, ["unknown key methods.restoring.stage", "stages"]),
+        ("methods.plain.stages", 2, ["unknown key methods.plain.stages", "temperature"]),
+        ("controls.pixels.off", "plain", ["unknown key controls.pixels.off", "kind"]),
+        # missing
+        ("seed", ..., ["missing key seed"]),
+        ("demo", ..., ["missing key demo"]),
+        ("demo.workers", ..., ["missing key demo.workers"]),
+        ("methods.plain.method", ..., ["methods.plain", "'method'", "simclr", "dar_sfrl"]),
+        ("methods.plain.surrogate", ..., ["missing key methods.plain.surrogate", "adversarial"]),
+        ("controls.pixels.of", ..., ["missing key controls.pixels.of"]),
+        # type
+        ("seed", "one", ["seed: expected int, got 'one'"]),
+        ("seed", True, ["seed: expected int, got True"]),
+        ("seed", 1.5, ["seed: expected int, got 1.5"]),
+        ("demo.workers", True, ["demo.workers: expected int, got True"]),
+        ("views.crop", True, ["views.crop: expected float, got True"]),
+        ("views.crop", "1e-3", ["views.crop: expected float, got '1e-3'", "write 1.0e-3, not 1e-3"]),
+        ("methods.plain.learning_rate", "1e-3", ["methods.plain.learning_rate", "write 1.0e-3"]),
+        ("methods.restoring.legacy_pairs", 1, ["methods.restoring.legacy_pairs: expected bool, got 1"]),
+        ("prepare.dataset", 7, ["prepare.dataset: expected str, got 7"]),
+        ("network.backbone_args", [1], ["network.backbone_args: expected dict, got [1]"]),
+        ("probe.severities", 3, ["probe.severities: expected a list, got 3"]),
+        ("probe.severities", [1, "two"], ["probe.severities[1]: expected int, got 'two'"]),
+        ("demo", 5, ["demo: expected a group of keys, got 5"]),
+        ("demo", None, ["demo: expected a group of keys, got None"]),
+        ("methods", ["plain"], ["methods: expected a group of named entries"]),
+        ("methods.plain", "simclr", ["methods.plain: expected a group", "'method'"]),
+        # value
+        ("views.crop", 1.5, ["views.crop: expected a share in (0, 1], got 1.5"]),
+        ("views.crop", float("nan"), ["views.crop: expected a number, got NaN"]),
+        ("schedule.epochs", 0, ["schedule.epochs: expected at least 1, got 0"]),
+        ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
+        ("probe.attacks", ["pdg"], ["probe.attacks", "pgd", "pdg"]),
+        ("probe.pairs", 30, ["probe.pairs", "multiple of 20", "30"]),
+        ("methods.restoring.identity", 2.0, ["methods.restoring.identity", "[0, 1]", "2.0"]),
+        # names that do not exist
+        ("methods.plain.method", "simclear", ["methods.plain.method: unknown 'simclear'", "simclr, dar_sfrl"]),
+        ("methods.plain.surrogate", "other", ["methods.plain.surrogate: expected another method (restoring)", "'other'"]),
+        ("methods.plain.surrogate", "plain", ["methods.plain.surrogate: expected another method (restoring)", "'plain'"]),
+        ("controls.pixels.kind", "pixels", ["controls.pixels.kind: unknown 'pixels'", "raw_pixels"]),
+        ("controls.pixels.of", "missing", ["controls.pixels.of: 'missing' is not under methods (plain, restoring)"]),
+        ("controls.plain", {"of": "plain", "kind": "blur"}, ["controls.plain: a method has that name too"]),
+    ],
+)
+def test_a_mistake_is_named(write, key, value, said):
+    text = message(write(key, value))
+    assert all(part in text for part in said), text
+    assert "\n" not in text
+
+
+def test_two_equal_keys_are_an_error_not_the_last_one(write):
+    path = write()
+    path.write_text(path.read_text().replace("seed: 3\n", "seed: 3\nseed: 4\n"))
+    assert "'seed' stands twice" in message(path)
+    path = write()
+    path.write_text(path.read_text().replace("  image_size: 24\n", "  image_size: 24\n  image_size: 32\n", 1))
+    assert "'image_size' stands twice" in message(path)
+
+
+def test_broken_yaml_names_the_line(write):
+    path = write()
+    path.write_text("seed: [1\nviews: {crop 0.5\n")
+    text = message(path)
+    assert str(path) in text and "not valid YAML" in text and "line 2" in text
+
+
+def test_an_empty_file_says_what_belongs_there(write):
+    path = write()
+    path.write_text("")
+    assert "the file: expected a group of keys, got None" in message(path)
+
+
+def test_a_missing_file_says_how_to_get_it_back(tmp_path):
+    assert "no such file" in message(tmp_path / "params.yaml") and "git checkout" in message(tmp_path / "params.yaml")
+
+
+def test_the_root_is_found_from_a_folder_below(tmp_path, monkeypatch):
+    below = tmp_path / "notebooks" / "deep"
+    below.mkdir(parents=True)
+    (tmp_path / "params.yaml").touch()
+    (below / "params.yaml").touch()  # a file of that name alone does not make a checkout
+    (tmp_path / "dvc.yaml").touch()
+    assert find_root(below) == find_root(tmp_path) == tmp_path.resolve()
+    monkeypatch.chdir(below)
+    assert find_root() == tmp_path.resolve()
+
+
+def test_outside_a_checkout_it_says_so(tmp_path):
+    with pytest.raises(ParamsError, match=f"no params.yaml with a dvc.yaml beside it in {tmp_path} or above: run inside"):
+        find_root(tmp_path)
