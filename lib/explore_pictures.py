@@ -56,8 +56,8 @@ def change_figure(space: Space, query: int, changed: Tensor, what: str, count: i
 def restoration_figure(space: Space, query: int, degraded: Tensor) -> Figure:
     """DAFR stage by stage: what is restored, and what is taken away as noise.
 
-    Beside each picture its PSNR to the clean face, in dB; beside the last stage also the cosine of what the backbone
-    makes of it.
+    Above each picture its PSNR in dB to the clean face, both as DAFR gets them (an encoder may undo gain and offset
+    first); above the last stage also the cosine of what the backbone makes of it.
 
     Raises:
         ValueError: the encoder has no restorer.
@@ -65,19 +65,22 @@ def restoration_figure(space: Space, query: int, degraded: Tensor) -> Figure:
     clean = _face(space, query)
     with torch.no_grad():
         stages = space.encoder.restore(degraded)
-    figure, axes = _sheet(2, 2 + len(stages))
+        target, given = space.encoder.prepare(clean), space.encoder.prepare(degraded)
+    figure, axes = _sheet(2, 3 + len(stages))
     _show(axes[0, 0], clean[0], "clean")
-    _show(axes[0, 1], degraded[0], f"degraded\n{psnr(degraded, clean):.1f} dB")
-    for number, (above, below, image) in enumerate(zip(axes[0, 2:], axes[1, 2:], stages), start=1):
+    _show(axes[0, 1], degraded[0], "degraded")
+    _show(axes[1, 0], target[0], "clean,\nas DAFR gets it")
+    _show(axes[0, 2], given[0], f"as DAFR gets it\n{psnr(given, target):.1f} dB")
+    for number, (above, below, image) in enumerate(zip(axes[0, 3:], axes[1, 3:], stages), start=1):
         end = f", cosine {space.likeness(clean, degraded):.2f}" if number == len(stages) else ""
-        _show(above, image[0], f"stage {number}\n{psnr(image, clean):.1f} dB{end}")
-        _show(below, 0.5 + (degraded - image)[0], f"noise image {number}")
+        _show(above, image[0], f"stage {number}\n{psnr(image, target):.1f} dB{end}")
+        _show(below, 0.5 + (given - image)[0], f"noise image {number}")
     return figure
 
 
 def psnr(image: Tensor, clean: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of images in [0,1]; infinite where they are equal."""
-    return float(-10 * (image.clamp(0, 1) - clean).square().mean().log10())
+    """Peak signal-to-noise ratio in dB of images whose values span 0 to 1; infinite where they are equal."""
+    return float(-10 * (image - clean).square().mean().log10())
 
 
 def _face(space: Space, query: int) -> Tensor:

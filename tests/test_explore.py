@@ -122,8 +122,8 @@ def test_change_figure_marks_new_neighbours(space):
 def test_restoration_figure(space):
     degraded = (space.gallery.images[:1] * 0.5).contiguous()
     shown = titles(restoration_figure(space, 0, degraded))
-    assert shown[:2] == ["clean", f"degraded\n{psnr(degraded, space.gallery.images[:1]):.1f} dB"]
-    assert shown[3].startswith("stage 2\n") and "cosine" in shown[3] and shown[6:] == ["noise image 1", "noise image 2"]
+    assert shown[:3] == ["clean", "degraded", f"as DAFR gets it\n{psnr(degraded, space.gallery.images[:1]):.1f} dB"]
+    assert shown[4].startswith("stage 2\n") and "cosine" in shown[4] and shown[8:] == ["noise image 1", "noise image 2"]
 
 
 def test_psnr():
