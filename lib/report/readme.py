@@ -1,0 +1,112 @@
+"""The numbers in README.md, written between markers from reports/: `python -m lib.report.readme` after a run.
+
+    <!-- results: written by python -m lib.report.readme -->
+    ...
+    <!-- end of results -->
+
+Nobody types a result into the README, so none can be out of date; a test compares the committed block with the committed
+results.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from lib.files import write_aside
+from lib.report import names
+from lib.report.claims import BLOCKS, answer, compute_claims
+from lib.report.html import duration
+from lib.report.summary import Scores
+from lib.results import read_results
+
+MAKER = "written by python -m lib.report.readme"
+RESULTS, RUN = "results.csv", "run.json"
+CELLS = (("clean", "clean", None), ("corruption", "mean", "drop"), ("attack", "mean", "drop"))
+
+
+def blocks(reports: Path) -> dict[str, str]:
+    """Marker name -> Markdown, from ``reports``/results.csv and run.json.
+
+    Raises:
+        FileNotFoundError: one of them is not there; says which command makes it.
+    """
+    for name in (RESULTS, RUN):
+        if not (reports / name).is_file():
+            raise FileNotFoundError(f"{reports / name} is not there: `dvc repro` makes it")
+    results, run = read_results(reports / RESULTS), json.loads((reports / RUN).read_text(encoding="utf-8"))
+    return {"results": _results(results, run), "run": _run(run)}
+
+
+def _results(results, run: dict) -> str:
+    scores, claims = Scores(results), compute_claims(results)
+    shown = [block for block in BLOCKS if block in scores.blocks()]
+    head = ["Encoder"] + [
+        f"{names.task_label(*block)}:<br>{what}" if i == 0 else what
+        for block in shown for i, what in enumerate(("clean", "drop, corruptions", "drop, attacks"))
+    ]
+    lines = [" | ".join(head), " | ".join([":--"] + ["--:"] * (len(head) - 1))]
+    for method in names.ordered(scores.methods()):
+        row = [_bold(names.look(method).label, method == "dar_sfrl")]
+        for task, dataset in shown:
+            row += [_cell(scores(method, dataset, task, *cell)) for cell in CELLS]
+        lines.append(" | ".join(row))
+    facts = "; ".join(f"{names.task_label(*b)}: {_facts(scores, *b)}" for b in shown)
+    checked = [f"- {'holds' if claim.holds else '**does not hold**'}: {claim.text}" for claim in claims]
+    return "\n".join(
+        [" ".join(answer(results)), "", *(f"| {line} |" for line in lines), "",
+         f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
+         f"{run['attack_eps']:g}/255), in brackets 95% intervals over people. {facts}.", "",
+         f"<details><summary>The {len(claims)} statements that were checked</summary>", "", *checked, "", "</details>"]
+    )
+
+
+def _run(run: dict) -> str:
+    total = sum(float(seconds) for _, seconds in run["stages"])
+    return (
+        f"The committed run took {duration(total)} for training and probing ({len(run['stages'])} stages) on "
+        f"{run['machine']}; rendering, figures and installation come on top."
+    )
+
+
+def _facts(scores: Scores, task: str, dataset: str) -> str:
+    clean, attacked = scores.facts(task, dataset, "clean"), scores.facts(task, dataset, "attack")
+    return clean if clean == attacked else f"{clean}; under attack {attacked.split(' of ')[0]}"
+
+
+def _cell(cell: tuple[float, float, float] | None) -> str:
+    return "-" if cell is None else f"{cell[0]:.1f} [{cell[1]:.1f}, {cell[2]:.1f}]"
+
+
+def _bold(text: str, bold: bool) -> str:
+    return f"**{text}**" if bold else text
+
+
+def fill(text: str, wanted: dict[str, str]) -> str:
+    """``text`` with each block put between its markers.
+
+    Raises:
+        ValueError: a marker is missing or there twice.
+    """
+    for name, block in wanted.items():
+        begin, end = f"<!-- {name}: {MAKER} -->", f"<!-- end of {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(f"README: expected the lines {begin!r} and {end!r} once each, in this order")
+        between = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
+        text = between.sub(lambda _: f"{begin}\n{block}\n{end}", text)
+    return text
+
+
+def main(root: Path = Path(".")) -> None:
+    """Fill README.md of the checkout at ``root``."""
+    readme = root / "README.md"
+    filled = fill(readme.read_text(encoding="utf-8"), blocks(root / "reports"))
+    with write_aside(readme) as aside:
+        aside.write_text(filled, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,76 @@
+"""The README's numbers: they come from the results, and the committed ones are those of the committed results."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lib.report import readme
+from lib.report.claims import compute_claims
+from lib.results import write_results
+
+ROOT = Path(__file__).resolve().parents[2]
+EMPTY = "".join(f"# A\n<!-- {name}: {readme.MAKER} -->\nstale text\n<!-- end of {name} -->\nB\n" for name in ("results", "run"))
+
+
+@pytest.fixture
+def checkout(tmp_path, results, run):
+    """A folder with reports/ of invented results and a README with empty blocks."""
+    write_results(results, tmp_path / "reports" / readme.RESULTS)
+    (tmp_path / "reports" / readme.RUN).write_text(json.dumps(run | {"attack_eps": 8.0}))
+    (tmp_path / "README.md").write_text(EMPTY)
+    return tmp_path
+
+
+def test_numbers_are_those_of_the_results(checkout, results):
+    readme.main(checkout)
+    text = (checkout / "README.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| **DAR-SFRL (corrected)**")).split(" | ")
+    ours = results[(results.method == "dar_sfrl") & (results.task == "verification") & (results.dataset == "orl")]
+    drop = ours[(ours.family == "attack") & (ours.condition == "mean") & (ours.metric == "drop")].iloc[0]
+    assert row[6].rstrip(" |") == f"{drop.value:.1f} [{drop.ci_low:.1f}, {drop.ci_high:.1f}]"
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == 2 + results.method.nunique()
+    assert text.count("- holds: ") + text.count("- **does not hold**: ") == len(compute_claims(results))
+    assert "4 min 43 s" in text and "2 CPU cores" in text  # 62 + 190 + 31 s
+    assert "stale text" not in text and text.count("# A\n") == 2 and text.endswith("B\n")
+
+
+def test_writing_twice_changes_nothing(checkout):
+    readme.main(checkout)
+    once = (checkout / "README.md").read_bytes()
+    readme.main(checkout)
+    assert (checkout / "README.md").read_bytes() == once
+
+
+@pytest.mark.parametrize("broken", [EMPTY.replace("<!-- end of run -->", ""), EMPTY + EMPTY, "<!-- end of results -->" + EMPTY])
+def test_missing_or_repeated_marker(checkout, broken):
+    (checkout / "README.md").write_text(broken)
+    with pytest.raises(ValueError, match="once each"):
+        readme.main(checkout)
+    assert (checkout / "README.md").read_text() == broken
+
+
+def test_no_results_yet(tmp_path):
+    with pytest.raises(FileNotFoundError, match="results.csv is not there: `dvc repro`"):
+        readme.blocks(tmp_path)
+
+
+def test_the_readme_has_the_markers():
+    readme.fill((ROOT / "README.md").read_text(encoding="utf-8"), {"results": "", "run": ""})
+
+
+def test_committed_readme_says_what_the_committed_results_say(tmp_path):
+    """What is committed, not the working tree: running the pipeline makes other results without harm."""
+
+    def committed(path):
+        shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
+        return shown.stdout if shown.returncode == 0 else None
+
+    for name in (readme.RESULTS, readme.RUN):
+        content = committed(f"reports/{name}")
+        if content is None:
+            pytest.skip("no committed results")
+        (tmp_path / name).write_bytes(content)
+    text = committed("README.md").decode()
+    assert text == readme.fill(text, readme.blocks(tmp_path)), "run `python -m lib.report.readme` and commit README.md"
