@@ -13,7 +13,7 @@ from lib.faces.shards import open_packed
 
 SMALL = {"seed": 5, "image_size": 24, "pretrain_identities": 2, "probe_identities": 3, "clips_per_identity": 2,
          "frames_per_clip": 2}
-PROBE = len(EXPRESSIONS) * ROUNDS * 2 + FREE_CLIPS * len(FREE_FRAMES)
+PROBE = 7 * ROUNDS * 1 + FREE_CLIPS * 3  # images of a probe subject: an apex an expression clip, three frames a free one
 
 
 @pytest.fixture(scope="module")
