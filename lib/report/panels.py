@@ -78,11 +78,13 @@ def _attacked(encoder: Encoder, name: str, faces, params: ProbeParams, device, s
 
 @torch.no_grad()
 def _restored(encoder: Encoder, name: str, shown: Tensor, params: ProbeParams, device, seed: int) -> dict:
-    clean = encoder.prepare(shown)
-    kinds = RESTORED[: len(clean)]
-    degraded = [corrupt(face[None], kind, 3, torch.Generator(device).manual_seed(seed)) for face, kind in zip(clean, kinds)]
-    degraded = torch.cat(degraded)
-    restored = torch.stack(encoder.restore(degraded), 1)
+    kinds = RESTORED[: len(shown)]
+    degraded = torch.cat(
+        [corrupt(face[None], kind, 3, torch.Generator(device).manual_seed(seed)) for face, kind in zip(shown, kinds)]
+    )
+    # what the encoder aims at is the clean face as it prepares it: gain and offset are undone in both
+    restored = torch.stack([x.clamp(0, 1) for x in encoder.restore(degraded)], 1)
+    clean = encoder.prepare(shown).clamp(0, 1)
     labels = [kind.replace("_", " ") for kind in kinds]
     return {"encoder": name, "labels": labels, "degraded": degraded.cpu(), "restored": restored.cpu(), "clean": clean[: len(kinds)].cpu()}
 
