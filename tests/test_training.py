@@ -239,7 +239,9 @@ def test_one_seed_one_result(run, tmp_path):
 
 
 def test_bfloat16_trains_float32_weights(run):
-    method = make()
+    # 32 px: where the last maps have one pixel, torch's bfloat16 gradient of a tiny convolution reads stale memory
+    torch.manual_seed(1)
+    method = SimCLR(PLAIN, replace(NETWORK, image_size=32), Views())
     history = run("a", method, replace(SCHEDULE, precision="bfloat16"))
     assert all(math.isfinite(value) for value in history[-1].values())
     assert {p.dtype for p in method.parameters()} == {torch.float32}
