@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.integrate import simpson
 
 UNKNOWN_LABELS = (-1, 9)  # how FACS label files mark "not coded" (9, as in BP4D) and this package's own mark (-1)
 
@@ -138,6 +137,8 @@ def auc_fr(nme, threshold: float, step: float = 1e-4) -> tuple[float, float]:
 
     The curve is sampled at whole multiples of ``step`` and integrated by Simpson's rule, as landmark papers do.
     """
+    from scipy.integrate import simpson  # half a second to import, and only landmarks need it
+
     errors = _finite("nme", nme)
     if errors.ndim != 1:
         raise ValueError(f"nme must have shape (N,), got {errors.shape}")

@@ -17,6 +17,7 @@ from lib.methods import METHODS
 from lib.models.controls import CONTROLS
 from lib.training import Schedule
 from lib.views import Views
+from lib.workplace import find_root
 
 
 class ParamsError(ValueError):
@@ -115,20 +116,12 @@ class Params:
     probe: ProbeParams
 
 
-def find_root(start: str | os.PathLike | None = None) -> Path:
-    """The checkout's top folder: the nearest one upwards that holds params.yaml and dvc.yaml."""
-    start = Path(start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
-            return folder
-    raise ParamsError(f"no params.yaml with a dvc.yaml beside it in {start} or above: run inside a checkout of the project")
-
-
 def load(path: str | os.PathLike | None = None) -> Params:
     """Read and check params.yaml (default: the one of the checkout).
 
     Raises:
         ParamsError: unknown or missing key, wrong type, impossible value, broken YAML; names the key and the remedy.
+        FileNotFoundError: no ``path`` given outside a checkout.
     """
     path = Path(path) if path else find_root() / "params.yaml"
     try:

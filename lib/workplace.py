@@ -2,17 +2,32 @@
 
 The pipeline runs notebooks in the checkout's top folder, JupyterLab in notebooks/. And an interactive run must not touch
 the pipeline's outputs: it reads them, and writes its own under work/interactive/.
+
+Every notebook imports this first, so nothing of weight is imported here.
 """
 
 import os
 from pathlib import Path
 
-from lib.params import find_root
-
 PREPARED = Path("work/prepared")
 PRETRAINED = Path("work/pretrain")
 PROBED = Path("work/probe")
 CHECKPOINTS = Path(".cache/pretrain")
+
+
+def find_root(start: str | os.PathLike | None = None) -> Path:
+    """The checkout's top folder: the nearest one upwards that holds params.yaml and dvc.yaml.
+
+    Raises:
+        FileNotFoundError: there is none upwards of ``start`` (None: the working directory).
+    """
+    start = Path(start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"no params.yaml with a dvc.yaml beside it in {start} or above: run inside a checkout of the project"
+    )
 
 
 def enter() -> Path:

@@ -5,7 +5,8 @@ import copy
 import pytest
 import yaml
 
-from lib.params import Params, ParamsError, find_root, load
+from lib.params import Params, ParamsError, load
+from lib.workplace import find_root
 
 GOOD = {
     "seed": 3,
@@ -150,19 +151,3 @@ def test_an_empty_file_says_what_belongs_there(write):
 
 def test_a_missing_file_says_how_to_get_it_back(tmp_path):
     assert "no such file" in message(tmp_path / "params.yaml") and "git checkout" in message(tmp_path / "params.yaml")
-
-
-def test_the_root_is_found_from_a_folder_below(tmp_path, monkeypatch):
-    below = tmp_path / "notebooks" / "deep"
-    below.mkdir(parents=True)
-    (tmp_path / "params.yaml").touch()
-    (below / "params.yaml").touch()  # a file of that name alone does not make a checkout
-    (tmp_path / "dvc.yaml").touch()
-    assert find_root(below) == find_root(tmp_path) == tmp_path.resolve()
-    monkeypatch.chdir(below)
-    assert find_root() == tmp_path.resolve()
-
-
-def test_outside_a_checkout_it_says_so(tmp_path):
-    with pytest.raises(ParamsError, match=f"no params.yaml with a dvc.yaml beside it in {tmp_path} or above: run inside"):
-        find_root(tmp_path)
