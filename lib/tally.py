@@ -39,7 +39,8 @@ def tally(
     of these n (the sweep's row with severity 0). 'mean' averages all measurements of a family, 'worst' is the one
     with the lowest main metric, and a corruption's own row without severity averages its severities. Rows of one
     severity and checks hold the main metric and its drops only, to keep the file small. The check 'pgd' has the metric
-    'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says.
+    'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says. A metric that is
+    NaN (an AU of which nothing is known on these items) has no row.
 
     Args:
         clean: scores [N,...] of all test items. measured: the other conditions, in the order in which they are listed.
@@ -80,7 +81,8 @@ def tally(
 
     def rows(family, condition, severity, n, metrics, brief=False) -> list[Result]:
         main = task.main_metric
-        out = [row(family, condition, severity, n, k, v) for k, v in metrics.items() if k == main or not brief]
+        shown = {k: v for k, v in metrics.items() if (k == main or not brief) and not np.isnan(v[0])}
+        out = [row(family, condition, severity, n, k, v) for k, v in shown.items()]
         if family != "clean":
             drop = clean_of(n)[main] - metrics[main]
             relative = percent(drop, clean_of(n)[main])
@@ -94,7 +96,8 @@ def tally(
     def mean_of(values: np.ndarray) -> np.ndarray:
         """Mean over the first items of one number an item, in each resample."""
         counts = np.stack([values, np.ones(len(values))], axis=1)
-        return np.divide(*(draws @ subject_sums(counts, person[: len(values)], len(people))).T)
+        total, count = (draws @ subject_sums(counts, person[: len(values)], len(people))).T
+        return np.divide(total, count, out=np.full(len(draws), np.nan), where=count > 0)
 
     def loss_of(scores: np.ndarray) -> np.ndarray:
         items = torch.arange(len(scores), device=task.labels.device)

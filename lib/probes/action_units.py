@@ -1,8 +1,11 @@
-"""Action units: 12 binary logistic regressions in three subject-exclusive folds; macro F1 from pooled counts.
+"""Action units: 12 binary logistic regressions in subject-exclusive folds; macro F1 from pooled counts.
 
 An AU is present from FACS intensity 2 on, as in BP4D. Present and absent images are weighed by the inverse of their
 rate in training, so the decision is "logit > 0" and no threshold is tuned. The attacker raises the plain binary
 cross-entropy summed over all AUs.
+
+An intensity that is not known (NaN) takes no part: neither in the fit, nor in the attacker's loss, nor in the counts. An
+AU that cannot be learned or tested is not scored at all (:func:`unscored_units`) and the macro F1 is over the others.
 """
 
 import numpy as np
@@ -10,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib.datasets.columns import AU_PRESENT_FROM, NO_LABEL
 from lib.probes.features import embed
 from lib.probes.linear import fit_binary
-from lib.probes.task import Task, percent_f1
+from lib.probes.task import Task, TaskLeftOut, percent_f1
 
 BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
-PRESENT_FROM = 2
 
 
 def action_units_task(
@@ -27,32 +30,42 @@ def action_units_task(
     images of the others.
 
     Raises:
-        ValueError: a person in two folds, a test image without fold, or fewer than two folds.
+        TaskLeftOut: fewer than two folds, or no AU that can be scored.
+        ValueError: a person in two folds, a test image without fold.
     """
     rows = np.asarray(rows)
-    fold, person = table.column("fold"), table.column("identity")
+    fold, person = _folds(table), table.column("identity")
     usable = np.flatnonzero(fold >= 0)
     pairs = np.unique(np.stack([person[usable], fold[usable]]), axis=1)
     twice = pairs[0][:-1][np.diff(pairs[0]) == 0]
     if len(twice):
         raise ValueError(f"fold: table {table.name!r} has persons in more than one fold: {twice[:5].tolist()}")
     folds = np.unique(fold[usable])
-    if len(folds) < 2:
-        raise ValueError(f"fold: table {table.name!r} needs at least two folds >= 0, got {folds.tolist()}")
     if (fold[rows] < 0).any():
         raise ValueError(f"fold: test images of {table.name!r} must have a fold >= 0")
-    present = np.stack([table.column(f"au_{unit}") >= PRESENT_FROM for unit in BP4D_UNITS], axis=1)
+    unscored = unscored_units(table, rows)
+    if len(unscored) == len(BP4D_UNITS):
+        raise TaskLeftOut(f"no action unit can be scored: {listed(unscored)}")
+    scored = np.array([unit not in unscored for unit in BP4D_UNITS])
+    present, known = _labels(table)
+    known &= scored
     features = embed(encoder, table, usable, batch_size, device)
-    known = torch.as_tensor(present[usable], device=device)
     weight, bias = [], []
     for f in folds:
-        others = torch.as_tensor(fold[usable] != f, device=device)
-        head = fit_binary(features[others], known[others], l2)
+        others = fold[usable] != f
+        shown = usable[others]
+        head = fit_binary(
+            features[torch.as_tensor(others, device=device)],
+            torch.as_tensor(present[shown], device=device),
+            l2,
+            known=torch.as_tensor(known[shown], device=device),
+        )
         weight.append(head.weight)
         bias.append(head.bias)
     weight, bias = torch.stack(weight), torch.stack(bias)  # [folds,K,D], [folds,K]
     head_of = torch.as_tensor(np.searchsorted(folds, fold[rows]), device=device)
-    truth = torch.as_tensor(present[rows], device=device)
+    truth, certain = present[rows], known[rows]
+    labels = torch.as_tensor(np.where(certain, truth, NO_LABEL), dtype=torch.float32, device=device)
 
     def scores(features: Tensor, items: Tensor) -> Tensor:
         every = torch.einsum("bd,fkd->bfk", features.float(), weight) + bias
@@ -63,25 +76,107 @@ def action_units_task(
         table=table,
         rows=torch.as_tensor(rows),
         subjects=person[rows],
-        labels=truth.float(),
+        labels=labels,
         encoder=encoder,
         head=scores,
-        loss_fn=lambda scores, labels: F.binary_cross_entropy_with_logits(scores, labels, reduction="sum"),
-        correct=lambda scores, items: (scores > 0) == truth[items],
-        count=lambda scores, items: unit_counts(scores > 0, present[rows][items]),
-        metrics={"f1": _macro_f1} | {f"f1_au_{unit}": _unit_f1(k) for k, unit in enumerate(BP4D_UNITS)},
+        loss_fn=masked_loss,
+        correct=lambda scores, items: ((scores > 0) == (labels[items] > 0)) | (labels[items] < 0),
+        count=lambda scores, items: unit_counts(scores > 0, truth[items], certain[items]),
+        metrics={"f1": _macro_f1}
+        | {f"f1_au_{unit}": _unit_f1(k) for k, unit in enumerate(BP4D_UNITS) if unit not in unscored},
     )
 
 
-def unit_counts(said: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Decisions and truth [n,K] bool -> [n, 3 K]: hits, false alarms, misses of each image and AU."""
-    return np.concatenate([said & truth, said & ~truth, ~said & truth], axis=1).astype(float)
+def action_unit_rows(table, rows) -> np.ndarray:
+    """Those of the test images ``rows`` that have a fold and at least one known AU that can be learned.
+
+    Raises:
+        TaskLeftOut: there is none, or no column of AUs, or fewer than two folds.
+    """
+    rows = np.asarray(rows)
+    unscored = unscored_units(table, rows)
+    if len(unscored) == len(BP4D_UNITS):
+        raise TaskLeftOut(f"no action unit can be scored: {listed(unscored)}")
+    fold, (_, known) = _folds(table), _labels(table)
+    scored = np.array([unit not in unscored for unit in BP4D_UNITS])
+    return rows[(fold[rows] >= 0) & (known & scored)[rows].any(1)]
+
+
+def unscored_units(table, rows) -> dict[int, str]:
+    """The AUs that cannot be scored on the test images ``rows``, each with the reason.
+
+    The heads of every fold need a known positive in the other folds, and ``rows`` a known label.
+    """
+    (present, known), fold = _labels(table), _folds(table)
+    rows = np.asarray(rows)
+    rows = rows[fold[rows] >= 0]
+    reasons = {}
+    for k, unit in enumerate(BP4D_UNITS):
+        shown = present[:, k] & known[:, k]
+        bare = [int(f) for f in np.unique(fold[fold >= 0]) if not (shown & (fold >= 0) & (fold != f)).any()]
+        if f"au_{unit}" not in table.columns:
+            reasons[unit] = "no such column"
+        elif bare:
+            reasons[unit] = f"never known to be there outside fold {bare[0]}, so nothing to learn it from"
+        elif not known[rows, k].any():
+            reasons[unit] = "not known on any test image"
+    return reasons
+
+
+def listed(unscored: dict[int, str]) -> str:
+    """'AU 14, 24: not known on any test image; AU 2: no such column'."""
+    reasons = dict.fromkeys(unscored.values())
+    return "; ".join(
+        f"AU {', '.join(str(unit) for unit, why in unscored.items() if why == reason)}: {reason}" for reason in reasons
+    )
+
+
+def masked_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of scores [B,K] summed over the known labels [B,K] in {0, 1}; -1 is unknown."""
+    each = F.binary_cross_entropy_with_logits(scores, labels.clamp(min=0), reduction="none")
+    return (each * (labels >= 0)).sum()
+
+
+def unit_counts(said: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Decisions, truth and whether it is known, [n,K] bool -> [n, 4 K]: hits, false alarms, misses, known labels."""
+    said, truth, absent = said & known, truth & known, ~truth & known
+    return np.concatenate([said & truth, said & absent, truth & ~said, known], axis=1).astype(float)
+
+
+def _folds(table) -> np.ndarray:
+    if "fold" not in table.columns:
+        raise TaskLeftOut("there is no column 'fold'")
+    fold = table.column("fold")
+    found = np.unique(fold[fold >= 0])
+    if len(found) < 2:
+        raise TaskLeftOut(f"at least two folds >= 0 are needed, the column 'fold' has {found.tolist()}")
+    return fold
+
+
+def _labels(table) -> tuple[np.ndarray, np.ndarray]:
+    """Presence and whether it is known, each [N,K] bool, of all images."""
+    if not any(f"au_{unit}" in table.columns for unit in BP4D_UNITS):
+        raise TaskLeftOut(f"there are no columns {', '.join(f'au_{unit}' for unit in BP4D_UNITS)}")
+    intensity = np.stack(
+        [
+            table.column(f"au_{unit}").astype(float) if f"au_{unit}" in table.columns else np.full(len(table), np.nan)
+            for unit in BP4D_UNITS
+        ],
+        axis=1,
+    )
+    return intensity >= AU_PRESENT_FROM, np.isfinite(intensity)
 
 
 def _macro_f1(counts: np.ndarray) -> np.ndarray:
-    return percent_f1(*np.split(counts, 3, axis=-1)).mean(-1)
+    """Mean over the AUs that have a known label among the counted images."""
+    hits, false_alarms, misses, known = np.split(counts, 4, axis=-1)
+    f1, known = percent_f1(hits, false_alarms, misses), known > 0
+    return np.divide((f1 * known).sum(-1), known.sum(-1), out=np.full(f1.shape[:-1], np.nan), where=known.any(-1))
 
 
 def _unit_f1(k: int):
-    units = len(BP4D_UNITS)
-    return lambda counts: percent_f1(counts[..., k], counts[..., units + k], counts[..., 2 * units + k])
+    def f1(counts: np.ndarray) -> np.ndarray:
+        hits, false_alarms, misses, known = (part[..., k] for part in np.split(counts, 4, axis=-1))
+        return np.where(known > 0, percent_f1(hits, false_alarms, misses), np.nan)
+
+    return f1

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 
 
+class TaskLeftOut(ValueError):
+    """A face table does not hold what a task needs; the message says what is missing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A fitted task: N test items, each of which has one image that conditions degrade.

@@ -44,6 +44,25 @@ def test_binary_heads_are_the_regularised_optimum(data, balanced):
         assert head(torch.tensor(features).float())[:, k].numpy() == pytest.approx(wanted, abs=2e-3)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_unknown_labels_take_no_part(data, balanced):
+    features, labels = data
+    present = np.stack([labels == 0, labels >= 2, labels == 3], axis=1)
+    known = np.random.default_rng(1).random(present.shape) > 0.3
+    known[:, 2] = False
+    lies = torch.tensor(np.where(known, present, ~present))
+    head = fit_binary(torch.tensor(features).float(), lies, 0.02, balanced, known=torch.tensor(known))
+    scaler = StandardScaler().fit(features)  # of all images: their features are known
+    scores = head(torch.tensor(features).float()).numpy()
+    for k in range(2):
+        here = known[:, k]
+        weight = "balanced" if balanced else None
+        reference = LogisticRegression(C=1 / (here.sum() * 0.02), tol=1e-8, max_iter=5000, class_weight=weight)
+        reference.fit(scaler.transform(features[here]), present[here, k])
+        assert scores[:, k] == pytest.approx(reference.decision_function(scaler.transform(features)), abs=2e-3)
+    assert not scores[:, 2].any()
+
+
 def test_a_label_that_is_never_there_is_denied(data):
     features = torch.tensor(data[0]).float()
     head = fit_binary(features, torch.zeros(150, 2, dtype=torch.bool), l2=0.1)
@@ -72,6 +91,8 @@ def test_more_features_than_images():
         (lambda x, y: fit_softmax(x, y, 4, 0.0), "l2 must be > 0"),
         (lambda x, y: fit_softmax(x / 0, y, 4, 0.1), "features must be finite"),
         (lambda x, y: fit_binary(x, y[:, None] + 1, 0.1), "of 0 and 1"),
+        (lambda x, y: fit_binary(x, y[:, None] % 2, 0.1, known=torch.ones(8, 2).bool()), "known must be bool \\[8, 1\\]"),
+        (lambda x, y: fit_binary(x, y[:, None] % 2, 0.1, known=torch.ones(8, 1)), "known must be bool .* got torch.float"),
     ],
 )
 def test_bad_input_is_named(call, message):
