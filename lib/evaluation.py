@@ -20,12 +20,12 @@ from lib.conditions import DRAW_SEED, Job, attack_jobs, check_jobs, corruption_j
 from lib.degrade.attacks import ATTACKS
 from lib.degrade.corruptions import CORRUPTIONS
 from lib.files import write_aside
-from lib.probes.action_units import BP4D_UNITS, action_units_task
-from lib.probes.expression import expression_task
+from lib.probes.action_units import action_unit_rows, action_units_task, listed, unscored_units
+from lib.probes.expression import expression_rows, expression_task
 from lib.probes.features import embed, held_still
 from lib.probes.selection import test_rows
-from lib.probes.task import Task
-from lib.probes.verification import verification_task
+from lib.probes.task import Task, TaskLeftOut
+from lib.probes.verification import draw_pairs, verification_task
 from lib.progress import Progress
 from lib.results import results_frame
 from lib.tally import Measured, tally
@@ -86,22 +86,51 @@ class ProbeParams:
             )
 
 
-def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.device | str) -> list[Task]:
-    """The tasks that the columns of a table allow, fitted.
+def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[str]]:
+    """What a table can be probed for: the test images of each task, and a sentence for whatever it cannot.
 
-    expression: ``expression`` and ``split``; action units: ``fold`` and the 12 BP4D units; verification: ``identity``.
-    All of them test on the same images.
+    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of the 12 of BP4D;
+    verification ``identity`` and 20 people. The images of all tasks begin alike.
+
+    Raises:
+        ValueError: the table has no test images.
     """
-    rows = test_rows(table, DRAW_SEED)[: params.images]
-    columns = set(table.columns)
+    rows = test_rows(table, DRAW_SEED)
+    items, notes = {}, []
+
+    def expression():
+        return expression_rows(table, rows)[: params.images]
+
+    def action_units():
+        chosen = action_unit_rows(table, rows)[: params.images]
+        if unscored := unscored_units(table, chosen):
+            notes.append(f"{table.name}: action units that are not scored: {listed(unscored)}")
+        return chosen
+
+    def verification():
+        draw_pairs(table, rows[: params.images], params.pairs, DRAW_SEED)
+        return rows[: params.images]
+
+    for name, rows_of in (("expression", expression), ("action_units", action_units), ("verification", verification)):
+        try:
+            items[name] = rows_of()
+        except TaskLeftOut as reason:
+            notes.append(f"{table.name}: {name.replace('_', ' ')} left out: {reason}")
+    return items, notes
+
+
+def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.device | str) -> list[Task]:
+    """The tasks that a table allows (:func:`items_of`), fitted."""
+    items, _ = items_of(table, params)
     common = {"batch_size": params.batch_size, "device": device}
-    tasks = []
-    if {"expression", "split"} <= columns:
-        tasks.append(expression_task(encoder, table, rows, l2=params.l2, **common))
-    if {"fold", *(f"au_{unit}" for unit in BP4D_UNITS)} <= columns:
-        tasks.append(action_units_task(encoder, table, rows, l2=params.l2, **common))
-    tasks.append(verification_task(encoder, table, rows, pairs=params.pairs, seed=DRAW_SEED, **common))
-    return tasks
+    fit = {
+        "expression": lambda rows: expression_task(encoder, table, rows, l2=params.l2, **common),
+        "action_units": lambda rows: action_units_task(encoder, table, rows, l2=params.l2, **common),
+        "verification": lambda rows: verification_task(
+            encoder, table, rows, pairs=params.pairs, seed=DRAW_SEED, **common
+        ),
+    }
+    return [fit[name](rows) for name, rows in items.items()]
 
 
 def evaluate(
@@ -126,7 +155,7 @@ def evaluate(
 
     Args:
         encoder: images [B,3,H,W] in [0,1] -> features [B,D], on ``device``; it is left as it was.
-        tables: face tables; :func:`tasks_of` says which tasks each of them has.
+        tables: face tables; :func:`items_of` says which tasks each of them has. What is left out is printed.
         method, seed: what the rows are labelled with.
         shared: folder that keeps corrupted images for the evaluation of other encoders; None makes them anew.
         seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check'), with
@@ -134,7 +163,15 @@ def evaluate(
         progress: called as ``progress(total, label)``.
     Returns:
         DataFrame as in :mod:`lib.results`.
+    Raises:
+        ValueError: no task is left; says why.
     """
+    found = [items_of(table, params) for table in tables]
+    notes = [note for _, said in found for note in said]
+    if not any(items for items, _ in found):
+        raise ValueError(f"tables: there is nothing that can be probed. {'. '.join(notes)}")
+    for note in notes:
+        print(note)
     surrogates = dict(surrogates or {}) if checks else {}
     with contextlib.ExitStack() as stack:
         for model in (encoder, *surrogates.values()):
@@ -147,7 +184,7 @@ def evaluate(
             for name, model in surrogates.items()
         }
         jobs = []
-        for group in groups:
+        for group in filter(None, groups):
             kept = Path(shared) if shared else None
             jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept)
         grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import torch
 
 import lib.evaluation
 from lib.bootstrap import interval, subject_draws, subject_sums
-from lib.evaluation import ProbeParams, evaluate, tasks_of
+from lib.evaluation import ProbeParams, evaluate, items_of, tasks_of
 from lib.results import write_results
 from lib.tally import Measured, tally
 
@@ -240,6 +241,72 @@ def test_paired_interval_of_a_drop_is_narrower_than_an_unpaired_one(synthetic_fa
     value, low, high = interval(accuracy[0] - accuracy[1])
     assert drop.value == pytest.approx(value)
     assert drop.ci_high - drop.ci_low < 0.6 * (high - low)
+
+
+@pytest.fixture
+def own_faces(synthetic_faces):
+    """``own_faces(people, drop=...)``: a user's faces with few people for testing, and without some columns."""
+
+    def make(people=20, drop=()):
+        table = synthetic_faces()
+        table = table.select(table.column("identity") < 20 + people)
+        for start in drop:
+            table.rows.drop(columns=[name for name in table.rows if name.startswith(start)], inplace=True)
+        return table
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "people, drop, tasks, notes",
+    [
+        (20, (), {"expression", "action_units", "verification"}, []),
+        (20, ("au_", "fold"), {"expression", "verification"}, ["action units left out: there are no columns au_1"]),
+        (20, ("fold",), {"expression", "verification"}, ["action units left out: there is no column 'fold'"]),
+        (20, ("expression",), {"action_units", "verification"}, ["expression left out: there is no column 'expression'"]),
+        (3, ("au_",), {"expression"}, ["no columns au_1", "verification left out: .* need at least 20 people.* got 3"]),
+        (20, ("au_4",), {"expression", "action_units", "verification"}, ["not scored: AU 4: no such column"]),
+    ],
+)
+def test_what_the_columns_do_not_allow_is_left_out_with_a_word(own_faces, run, capsys, people, drop, tasks, notes):
+    table = own_faces(people, drop)
+    items, said = items_of(table, SMALL)
+    assert set(items) == tasks and len(said) == len(notes)
+    for sentence, wanted in zip(said, notes):
+        assert sentence.startswith("rendered: ") and re.search(wanted, sentence)
+    params = dataclasses.replace(SMALL, corruptions=["contrast"], severities=[1], attacks=["pgd"], steps=1, sweep=[])
+    results = run(params, tables=[table])
+    assert set(results["task"]) == tasks
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_a_table_with_nothing_to_probe_stands_aside(own_faces, run):
+    params = dataclasses.replace(SMALL, corruptions=["contrast"], severities=[1], attacks=[], sweep=[])
+    nothing = own_faces(3, ("au_", "expression"))
+    assert set(run(params, tables=[nothing, own_faces()])["task"]) == {"expression", "action_units", "verification"}
+    with pytest.raises(ValueError, match="nothing that can be probed. rendered: expression left out: .* need at least 20"):
+        run(params, tables=[nothing])
+
+
+def test_each_task_tests_what_it_has_labels_for(own_faces):
+    table = own_faces()
+    test = np.flatnonzero(table.column("split") == "probe_test")
+    table.rows.loc[test[::2], "expression"] = -1
+    table.rows.loc[test[1::2], [name for name in table.rows if name.startswith("au_")]] = np.nan
+    items, _ = items_of(table, dataclasses.replace(SMALL, images=200))
+    assert set(items["expression"]) == set(test[1::2]) and set(items["action_units"]) == set(test[::2])
+    assert set(items["verification"]) == set(test)
+
+
+def test_action_units_without_known_labels_have_no_rows(own_faces, run):
+    table = own_faces()
+    table.rows.loc[table.rows["split"] == "probe_test", "au_7"] = np.nan
+    params = dataclasses.replace(SMALL, corruptions=[], attacks=["pgd"], steps=1, sweep=[])
+    results = pick(run(params, tables=[table]), task="action_units")
+    named = {name for name in results["metric"] if name.startswith("f1_au_")}
+    assert len(named) == 11 and "f1_au_7" not in named
+    clean = pick(results, family="clean")
+    assert value(clean, metric="f1") == pytest.approx(clean[clean.metric.isin(named)]["value"].mean(), abs=1e-3)
 
 
 def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):

@@ -12,6 +12,10 @@ import torch
 _ENUMERATE = 2_000_000  # up to so many candidates are shuffled as a whole; beyond, they are drawn at random
 
 
+class TooFewFaces(ValueError):
+    """The people or images do not suffice for the pairs asked for; the message says how many there are."""
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Positions ``first``, ``second`` [P] int64 into ``identity``; ``same`` [P] bool; ``fold`` [P] int64, ascending."""
@@ -37,7 +41,8 @@ def verification_pairs(identity: np.ndarray, folds: int = 10, pairs_per_fold: in
         clip: [N]; when given, the two images of a genuine pair come from different clips: two frames of one clip share
             light and background and would be told by these.
     Raises:
-        ValueError: too few people or images for that many pairs; says how many there are.
+        TooFewFaces: too few people or images for that many pairs; says how many there are.
+        ValueError: an argument of the wrong kind.
     """
     identity = np.asarray(identity)
     if identity.ndim != 1 or identity.dtype.kind not in "iu":
@@ -66,8 +71,8 @@ def _deal(identity: np.ndarray, folds: int, generator: torch.Generator | None) -
     people, counts = np.unique(identity, return_counts=True)
     several = int((counts > 1).sum())
     if several < folds or len(people) < 2 * folds:
-        raise ValueError(f"identity: {folds} folds need at least {2 * folds} people, {folds} of them with two images"
-                         f" or more; got {len(people)} people, {several} with two or more")
+        raise TooFewFaces(f"identity: {folds} folds need at least {2 * folds} people, {folds} of them with two images"
+                          f" or more; got {len(people)} people, {several} with two or more")
     order = torch.randperm(len(people), generator=generator).numpy()
     order = order[np.argsort(counts[order] == 1, kind="stable")]
     return [np.sort(people[order[number::folds]]) for number in range(folds)]
@@ -103,8 +108,8 @@ def _draw(identity: np.ndarray, group: np.ndarray, same: bool, need: int, genera
     if len(first) < need:
         kind = "genuine" if same else "impostor"
         extra = " from different clips" if same and across_clips else ""
-        raise ValueError(f"pairs_per_fold: {where} needs {need} {kind} pairs{extra}, it has {len(first)};"
-                         " ask for fewer pairs or folds, or bring more images")
+        raise TooFewFaces(f"pairs_per_fold: {where} needs {need} {kind} pairs{extra}, it has {len(first)};"
+                          " ask for fewer pairs or folds, or bring more images")
     return first[:need], second[:need]
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from lib.probes.features import embed
 from lib.probes.knn import knn_predict
 from lib.probes.linear import fit_softmax
-from lib.probes.task import Task, percent, percent_f1
+from lib.probes.task import Task, TaskLeftOut, percent, percent_f1
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 NEIGHBOURS = 5
@@ -20,15 +20,12 @@ def expression_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: i
     The attacker raises the cross-entropy. The training-free figure is the accuracy of 5 nearest neighbours.
 
     Raises:
-        ValueError: labels outside 0..6 in ``rows``, no training images, or a person on both sides.
+        TaskLeftOut: no training images.
+        ValueError: labels outside 0..6 in ``rows``, or a person on both sides.
     """
     label, person = table.column("expression"), table.column("identity")
     rows = np.asarray(rows)
-    train = np.flatnonzero((table.column("split") == "probe_train") & (label >= 0))
-    if len(train) == 0:
-        raise ValueError(
-            f"table {table.name!r} has no labelled images in split 'probe_train' to fit the expressions on"
-        )
+    train = _training_rows(table)
     for name, part in (("training", train), ("test", rows)):
         if label[part].min() < 0 or label[part].max() >= len(CLASSES):
             raise ValueError(
@@ -58,9 +55,33 @@ def expression_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: i
         loss_fn=lambda scores, labels: F.cross_entropy(scores, labels, reduction="sum"),
         correct=lambda scores, items: scores.argmax(1) == truth[items],
         count=lambda scores, items: class_counts(scores.argmax(1), label[rows][items]),
-        metrics={"accuracy": _accuracy, "macro_f1": _macro_f1},
+        metrics={"accuracy": _accuracy, "macro_f1": _macro_f1(np.union1d(label[train], label[rows]))},
         training_free={"knn_accuracy": (neighbours == truth).cpu().numpy()},
     )
+
+
+def expression_rows(table, rows) -> np.ndarray:
+    """Those of the test images ``rows`` whose expression is known.
+
+    Raises:
+        TaskLeftOut: there is none, or none to fit on.
+    """
+    rows = np.asarray(rows)
+    _training_rows(table)
+    rows = rows[table.column("expression")[rows] >= 0]
+    if len(rows) == 0:
+        raise TaskLeftOut("the expression of no test image is known")
+    return rows
+
+
+def _training_rows(table) -> np.ndarray:
+    for name in ("expression", "split"):
+        if name not in table.columns:
+            raise TaskLeftOut(f"there is no column {name!r}")
+    train = np.flatnonzero((table.column("split") == "probe_train") & (table.column("expression") >= 0))
+    if len(train) == 0:
+        raise TaskLeftOut("the expression of no image of split 'probe_train' is known")
+    return train
 
 
 def class_counts(said: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -74,5 +95,6 @@ def _accuracy(counts: np.ndarray) -> np.ndarray:
     return percent(hits.sum(-1), (hits + misses).sum(-1))
 
 
-def _macro_f1(counts: np.ndarray) -> np.ndarray:
-    return percent_f1(*np.split(counts, 3, axis=-1)).mean(-1)
+def _macro_f1(classes: np.ndarray):
+    """Mean over the classes that the data have; a class that they never show would count as 0."""
+    return lambda counts: percent_f1(*np.split(counts, 3, axis=-1))[..., classes].mean(-1)

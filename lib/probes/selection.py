@@ -30,19 +30,18 @@ def balanced_order(group, stratum, seed: int) -> np.ndarray:
 
 
 def test_rows(table, seed: int) -> np.ndarray:
-    """Rows of a face table that serve as test images, in balanced order: tasks on one table share a beginning of it.
+    """Rows of a face table that may serve as test images, in balanced order: its tasks take a beginning of it.
 
-    With a ``split`` column these are the rows of 'probe_test', else all; with an ``expression`` column only labelled
-    frames (>= 0). Balanced over ``identity`` and ``expression``.
+    With a ``split`` column these are the rows of 'probe_test', else all. With an ``expression`` column labelled frames
+    (>= 0) come first, balanced over ``identity`` and ``expression``, then the others, balanced over ``identity``.
     """
-    usable = np.ones(len(table), bool)
+    rows = np.arange(len(table))
     if "split" in table.columns:
-        usable &= table.column("split") == "probe_test"
-    stratum = np.zeros(len(table), int)
-    if "expression" in table.columns:
-        stratum = table.column("expression")
-        usable &= stratum >= 0
-    rows = np.flatnonzero(usable)
+        rows = np.flatnonzero(table.column("split") == "probe_test")
     if len(rows) == 0:
-        raise ValueError(f"table {table.name!r} has no test images (split 'probe_test', expression >= 0)")
-    return rows[balanced_order(table.column("identity")[rows], stratum[rows], seed)]
+        raise ValueError(f"table {table.name!r} has no test images (split 'probe_test')")
+    person, stratum = table.column("identity")[rows], np.zeros(len(rows), int)
+    if "expression" in table.columns:
+        stratum = table.column("expression")[rows]
+    parts = [np.flatnonzero(stratum >= 0), np.flatnonzero(stratum < 0)]
+    return np.concatenate([rows[part[balanced_order(person[part], stratum[part], seed)]] for part in parts if len(part)])

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.datasets.pairs import verification_pairs
+from lib.datasets.pairs import Pairs, TooFewFaces, verification_pairs
 from lib.metrics import best_threshold, far_threshold
 from lib.probes.features import embed
 from lib.probes.selection import balanced_order
-from lib.probes.task import Task, percent
+from lib.probes.task import Task, TaskLeftOut, percent
 
 FOLDS, FAR = 10, 0.1
 
@@ -33,16 +33,11 @@ def verification_task(
     In a table of clips the two images of a genuine pair come from different clips.
 
     Raises:
-        ValueError: ``pairs`` is not a positive multiple of 20; too few persons or images for so many pairs.
+        TaskLeftOut: too few persons or images for so many pairs.
+        ValueError: ``pairs`` is not a positive multiple of 20.
     """
-    if pairs < 2 * FOLDS or pairs % (2 * FOLDS):
-        raise ValueError(f"pairs must be a positive multiple of {2 * FOLDS} ({FOLDS} folds, half genuine), got {pairs}")
     rows = np.asarray(rows)
-    person = table.column("identity")[rows]
-    clip = table.column("clip")[rows] if "clip" in table.columns else None
-    drawn = verification_pairs(
-        person, folds=FOLDS, pairs_per_fold=pairs // FOLDS, generator=torch.Generator().manual_seed(seed), clip=clip
-    )
+    person, drawn = table.column("identity")[rows], draw_pairs(table, rows, pairs, seed)
     first, second, same, fold = drawn.first, drawn.second, drawn.same, drawn.fold
     genuine, impostor = np.flatnonzero(same), np.flatnonzero(~same)
     order = np.stack(
@@ -93,3 +88,15 @@ def verification_task(
             f"tar_at_far_{FAR}": lambda c: percent(c[..., 2], c[..., 3]),
         },
     )
+
+
+def draw_pairs(table, rows, pairs: int, seed: int) -> Pairs:
+    """The pairs of :func:`verification_task`, as positions in ``rows``; it says what is raised."""
+    if pairs < 2 * FOLDS or pairs % (2 * FOLDS):
+        raise ValueError(f"pairs must be a positive multiple of {2 * FOLDS} ({FOLDS} folds, half genuine), got {pairs}")
+    clip = table.column("clip")[rows] if "clip" in table.columns else None
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        return verification_pairs(table.column("identity")[rows], FOLDS, pairs // FOLDS, generator, clip)
+    except TooFewFaces as error:
+        raise TaskLeftOut(f"the test images do not suffice ({error})") from error

@@ -31,12 +31,17 @@ def test_groups_of_different_size_are_all_used():
     assert set(person[order[:3]]) == {5, 7, 9} and sorted(order) == list(range(14))
 
 
-def test_test_rows_are_labelled_frames_of_the_test_persons(synthetic_faces):
+def test_test_rows_are_those_of_the_test_persons_labelled_frames_first(synthetic_faces):
     table = synthetic_faces()
     table.rows.loc[table.rows["frame"] % 5 == 0, "expression"] = -1
     rows = rows_for_testing(table, 0)
-    wanted = (table.column("split") == "probe_test") & (table.column("expression") >= 0)
-    assert sorted(rows) == np.flatnonzero(wanted).tolist()
+    test, labelled = table.column("split") == "probe_test", table.column("expression") >= 0
+    first = int((test & labelled).sum())
+    assert sorted(rows[:first]) == np.flatnonzero(test & labelled).tolist()
+    assert sorted(rows[first:]) == np.flatnonzero(test & ~labelled).tolist()
+    for part in (rows[:first], rows[first:]):
+        people = table.column("identity")[part][:20]
+        assert len(set(people)) == len(people)  # each person once before one comes again
     assert len(rows_for_testing(synthetic_faces(labelled=False), 0)) == 280
 
 

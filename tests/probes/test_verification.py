@@ -5,6 +5,7 @@ import torch
 from lib.datasets.pairs import verification_pairs
 from lib.metrics import tar_at_far
 from lib.probes.features import embed
+from lib.probes.task import TaskLeftOut
 from lib.probes.verification import verification_task
 
 
@@ -65,3 +66,11 @@ def test_bad_numbers_of_pairs_are_named(synthetic_faces, pixel_encoder):
     for pairs in (0, 30):
         with pytest.raises(ValueError, match=f"pairs must be a positive multiple of 20 .* got {pairs}"):
             fit(synthetic_faces(labelled=False), pixel_encoder(4), pairs)
+
+
+def test_too_few_people_leave_the_task_out(synthetic_faces, pixel_encoder):
+    table = synthetic_faces(labelled=False)
+    with pytest.raises(TaskLeftOut, match="10 folds need at least 20 people, 10 of them with two images or more; got 19"):
+        fit(table.select(table.column("identity") < 19), pixel_encoder(4))
+    with pytest.raises(TaskLeftOut, match="genuine pairs.*ask for fewer pairs"):
+        fit(table, pixel_encoder(4), 2000)
