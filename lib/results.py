@@ -24,8 +24,8 @@ class Result:
         task: 'expression', 'verification', 'action_units'.
         family: one of ``FAMILIES``: 'sweep' is pgd over eps, 'check' the tests for masked gradients.
         condition: 'clean', the name of a corruption or attack, or 'mean', 'worst', 'mean_seen', 'mean_unseen'.
-        severity: 1..5 of a corruption, eps * 255 of a sweep, 0 elsewhere; NaN (an empty cell) where the row sums up
-            several severities.
+        severity: 1..5 of a corruption or of the mean over all of them, eps * 255 of a sweep, 0 elsewhere; NaN (an empty
+            cell) where the row sums up several severities.
         metric: main metric of the task ('accuracy', 'f1') in percent, 'drop' = clean - value in points,
             'relative_drop' = drop in percent of clean, and the task's further metrics.
         value, ci_low, ci_high: the number and its 95% interval over subjects.

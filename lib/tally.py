@@ -37,10 +37,12 @@ def tally(
 
     A drop compares the same items: where a condition was measured on the first n items only, its clean score is that
     of these n (the sweep's row with severity 0). 'mean' averages all measurements of a family, 'worst' is the one
-    with the lowest main metric, and a corruption's own row without severity averages its severities. Rows of one
-    severity and checks hold the main metric and its drops only, to keep the file small. The check 'pgd' has the metric
-    'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says. A metric that is
-    NaN (an AU of which nothing is known on these items) has no row.
+    with the lowest main metric. A corruption's own row without severity averages its severities, 'mean' with a severity
+    all corruptions at that one. An average is taken in each resample, so its interval is that of the average.
+
+    Rows of one severity and checks hold the main metric and its drops only, to keep the file small. The check 'pgd' has
+    the metric 'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says. A
+    metric that is NaN (an AU of which nothing is known on these items) has no row.
 
     Args:
         clean: scores [N,...] of all test items. measured: the other conditions, in the order in which they are listed.
@@ -127,7 +129,13 @@ def tally(
             groups = {name: [i for i, c in enumerate(names) if c == name] for name in dict.fromkeys(names)}
         groups |= family_groups(names, seen if family == "corruption" else None)
         groups["worst"] = [int(np.argmin([values[task.main_metric][0] for values in metrics]))]
+
+        def average(members: Sequence[int]) -> dict[str, np.ndarray]:
+            return {k: np.mean([metrics[i][k] for i in members], axis=0) for k in task.metrics}
+
         for name, members in groups.items():
-            mean = {k: np.mean([metrics[i][k] for i in members], axis=0) for k in task.metrics}
-            results += rows(family, name, np.nan, n, mean)
+            results += rows(family, name, np.nan, n, average(members))
+        for severity in sorted({m.severity for m in cells} - {0}):
+            members = [i for i, m in enumerate(cells) if m.severity == severity]
+            results += rows(family, "mean", severity, n, average(members), brief=True)
     return results

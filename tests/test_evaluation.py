@@ -92,7 +92,7 @@ def test_every_task_meets_every_condition(results):
     for dataset, task in tasks:
         part = pick(results, dataset=dataset, task=task)
         main = "f1" if task == "action_units" else "accuracy"
-        assert len(pick(part, family="corruption", metric=main)) == 2 * 2 + 2 + 4  # cells, types, mean x 3, worst
+        assert len(pick(part, family="corruption", metric=main)) == 2 * 2 + 2 + 4 + 2  # cells, types, mean x 3, worst, levels
         assert pick(part, family="attack", metric=main)["condition"].tolist() == [
             "pgd",
             "mifgsm",
@@ -136,7 +136,10 @@ def test_upgd_is_mifgsm_and_summaries_are_those_of_the_cells(results):
     assert attacks["mean"] == pytest.approx(attacks[["pgd", "mifgsm", "upgd"]].mean(), abs=1e-4)
     assert attacks["worst"] == attacks[["pgd", "mifgsm", "upgd"]].min()
     cells = pick(part, family="corruption")
-    single, summary = cells[cells.severity > 0], cells[cells.severity.isna()].set_index("condition")["value"]
+    levels = cells[(cells.severity > 0) & (cells.condition == "mean")]
+    single, summary = cells[(cells.severity > 0) & (cells.condition != "mean")], cells[cells.severity.isna()].set_index("condition")["value"]
+    for level in levels.itertuples():
+        assert level.value == pytest.approx(pick(single, severity=level.severity)["value"].mean(), abs=1e-4)
     assert summary["contrast"] == pytest.approx(pick(single, condition="contrast")["value"].mean(), abs=1e-4)
     assert summary["mean_seen"] == summary["contrast"] and summary["mean_unseen"] == summary["gaussian_noise"]
     assert summary["worst"] == single["value"].min()
@@ -307,6 +310,22 @@ def test_action_units_without_known_labels_have_no_rows(own_faces, run):
     assert len(named) == 11 and "f1_au_7" not in named
     clean = pick(results, family="clean")
     assert value(clean, metric="f1") == pytest.approx(clean[clean.metric.isin(named)]["value"].mean(), abs=1e-3)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_mean(synthetic_faces, pixel_encoder):
+    """Two corruptions that fail on different images: their mean varies less than either."""
+    task = tasks_of(pixel_encoder(40), synthetic_faces(), SMALL, "cpu")[0]
+    truth = np.eye(7)[task.labels.numpy()]
+    first = np.random.default_rng(0).random((70, 1)) < 0.5
+    scores = [np.where(first, truth, 1 - truth), np.where(first, 1 - truth, truth)]
+    measured = [Measured("corruption", name, 2, s) for name, s in zip(("fog", "snow"), scores)]
+    rows = tally(task, truth, measured, method="m", seed=0, resamples=500)
+    found = {(r.condition, str(r.severity), r.metric): r for r in rows}
+    for severity in ("2", "nan"):
+        mean = found["mean", severity, "accuracy"]
+        assert (mean.value, mean.ci_low, mean.ci_high) == pytest.approx((50, 50, 50))
+    assert ("mean", "2", "macro_f1") not in found and ("mean", "2", "drop") in found
+    assert found["fog", "2", "accuracy"].ci_high - found["fog", "2", "accuracy"].ci_low > 10
 
 
 def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
