@@ -4,8 +4,8 @@ An AU is present from FACS intensity 2 on, as in BP4D. Present and absent images
 rate in training, so the decision is "logit > 0" and no threshold is tuned. The attacker raises the plain binary
 cross-entropy summed over all AUs.
 
-An intensity that is not known (NaN) takes no part: neither in the fit, nor in the attacker's loss, nor in the counts. An
-AU that cannot be learned or tested is not scored at all (:func:`unscored_units`) and the macro F1 is over the others.
+An intensity that is not known (NaN) takes no part: neither in the fit, nor in the attacker's loss, nor in the counts.
+An AU that cannot be learned or tested is not scored (:func:`unscored_units`) and the macro F1 is over the others.
 """
 
 import numpy as np

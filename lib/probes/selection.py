@@ -44,4 +44,5 @@ def test_rows(table, seed: int) -> np.ndarray:
     if "expression" in table.columns:
         stratum = table.column("expression")[rows]
     parts = [np.flatnonzero(stratum >= 0), np.flatnonzero(stratum < 0)]
-    return np.concatenate([rows[part[balanced_order(person[part], stratum[part], seed)]] for part in parts if len(part)])
+    ordered = [part[balanced_order(person[part], stratum[part], seed)] for part in parts if len(part)]
+    return rows[np.concatenate(ordered)]

@@ -16,12 +16,12 @@ from lib.report.tables import all_tables
 
 PANELS = {
     "corruptions": ("names", "images"),
-    "attacks": ("names", "encoder", "clean", "images", "eps"),
+    "attacks": ("names", "encoder", "task", "clean", "images", "eps"),
     "restoration": ("encoder", "labels", "degraded", "restored", "clean"),
     "embeddings": ("features", "expression", "identity"),
 }
-RESTORERS = ("dar_sfrl", "dar_sfrl_released")  # methods whose stages can be shown
-RUN = ("params", "versions", "machine", "stages", "seen_corruptions")
+FACES = ("corruptions", "attacks", "restoration")  # the panels that show faces
+RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_eps", "left_out")
 
 
 def build_report(
@@ -32,24 +32,26 @@ def build_report(
     Args:
         results: tidy results (``lib.results``); the caller writes them to ``out``/results.csv, where the page links to.
         histories: encoder -> its training history; one for each pre-trained encoder in ``results``.
-        panels: {'source': 'rendered',
+        panels: {'source': 'rendered' or what else the faces are,
             'corruptions': {'names', 'images' [C,6,3,H,W]: clean and severities 1..5},
-            'attacks': {'names', 'encoder' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
+            'attacks': {'names', 'encoder' and 'task' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
             'restoration': {'encoder', 'labels', 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
-            'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]}}.
-            Pictures are float in [0,1] or uint8, of faces that no encoder was trained on; eps, the budget of all
-            attacks, in [0,1] too. 'restoration' is left out only where no method with a restorer was run.
+            'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]},
+            'left_out': {panel that is not there: why}}.
+            Pictures are float in [0,1] or uint8, of faces that no encoder was trained on; eps is in [0,1] too. The
+            first three show faces, so they are for rendered faces only.
         run: {'params': nested dict, 'versions': {name: version}, 'machine': text, 'stages': [(name, seconds)],
-            'seen_corruptions': types in the training mixture}.
+            'seen_corruptions': types in the training mixture, 'attack_eps': the budget of all attacks in 255ths,
+            'left_out': sentences, one for each task that was not measured}.
 
     Returns:
         The page's path.
     Raises:
-        ValueError: something of the above is missing or does not fit, or the panels are not of rendered faces.
+        ValueError: something of the above is missing or does not fit, or photographs are among the panels.
     """
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
-    seen, eps = tuple(run["seen_corruptions"]), round(255 * float(panels["attacks"]["eps"]), 4)
+    seen, eps = tuple(run["seen_corruptions"]), float(run["attack_eps"])
     tables = all_tables(results, seen, eps)
     claims = compute_claims(results)
     drawn = draw_all(scores, histories, panels, seen, eps)
@@ -65,33 +67,39 @@ def build_report(
         for entry in drawn:
             style.save(entry.figure, folder / entry.name)
     write_claims(claims, out / "claims.json")
-    record = {name: run[name] for name in RUN} | {"attack_eps": eps}
+    record = {name: run[name] for name in RUN}
     with write_aside(out / "run.json") as aside:
         aside.write_text(
             json.dumps(record, indent=1, default=str, ensure_ascii=False) + "\n",
             encoding="utf-8",
         )
-    return write_html(results, tables, drawn, claims, run, out)
+    return write_html(results, tables, drawn, claims, run, panels["left_out"], out)
 
 
 def _check(scores: Scores, histories: dict, panels: dict, run: dict) -> None:
     lacking = [name for name in RUN if name not in run]
     if lacking:
         raise ValueError(f"run: expected the keys {', '.join(RUN)}, missing {', '.join(lacking)}")
-    if panels.get("source") != "rendered":
+    lacking = [key for key in ("source", "left_out") if key not in panels]
+    if lacking:
+        raise ValueError(f"panels: missing {', '.join(lacking)}")
+    shown = [panel for panel in FACES if panel in panels]
+    if panels["source"] != "rendered" and shown:
         raise ValueError(
-            "panels['source']: expected 'rendered' (photographs are never put into figures), got "
-            f"{panels.get('source')!r}"
+            f"panels: expected no {', '.join(shown)} of the source {panels['source']!r} (photographs are never put "
+            "into figures)"
         )
-    methods = scores.methods()
     for panel, keys in PANELS.items():
         if panel not in panels:
-            if panel == "restoration" and not set(RESTORERS) & set(methods):
+            if panel in panels["left_out"]:
                 continue
-            raise ValueError(f"panels: missing {panel!r}, which has the keys {', '.join(keys)}")
+            raise ValueError(
+                f"panels: missing {panel!r}, which has the keys {', '.join(keys)}, or why it is missing in 'left_out'"
+            )
         lacking = [key for key in keys if key not in panels[panel]]
         if lacking:
             raise ValueError(f"panels[{panel!r}]: expected the keys {', '.join(keys)}, missing {', '.join(lacking)}")
+    methods = scores.methods()
     trained = [m for m in names.ordered(methods) if m in names.ENCODERS and names.look(m).group != "control"]
     lacking = [m for m in trained if m not in histories]
     if lacking:

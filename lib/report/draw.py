@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lib.report import names
 from lib.report.checks import has_checks
-from lib.report.claims import BLOCKS
+from lib.report.claims import main_blocks
 from lib.report.figures import (
     action_units,
     attacks,
@@ -36,17 +36,17 @@ class Drawn:
 def draw_all(
     scores: Scores, histories: dict[str, pd.DataFrame], panels: dict, seen: tuple[str, ...], eps: float
 ) -> list[Drawn]:
-    """Every figure of the report, in its order."""
-    blocks = scores.blocks()
-    first = [block for block in BLOCKS if block in blocks] or blocks[:2]
+    """Every figure of the report that there are numbers or panels for, in its order."""
+    blocks, first = scores.blocks(), main_blocks(scores)
     seeds = int(scores.frame["seeds"].max())
     bars = f"95% intervals over subjects{' and seeds' if seeds > 1 else ''}"
 
     def facts(family, chosen=blocks):
-        return (
-            "; ".join(f"{names.task_label(*b)}: {scores.facts(*b, family)}" for b in chosen if scores.facts(*b, family))
-            + "."
-        )
+        found = {block: scores.facts(*block, family) for block in chosen}
+        return "; ".join(f"{names.task_label(*block)}: {said}" for block, said in found.items() if said) + "."
+
+    def all_facts(chosen):
+        return "; ".join(f"{names.task_label(*block)}: {scores.all_facts(*block)}" for block in chosen) + "."
 
     figures = [
         Drawn(
@@ -54,34 +54,36 @@ def draw_all(
             "How far each encoder falls",
             "Open circle: score on clean faces. Square: mean over all corruption types and severities. "
             f"Diamond: mean over the white-box attacks at {eps:g}/255. A short line is a robust encoder. Pale bars: "
-            f"{bars}. " + facts("clean", first),
+            f"{bars}. " + all_facts(first),
             headline.headline(scores, first),
         )
     ]
-    data = panels["corruptions"]
-    figures.append(
-        Drawn(
-            "corruption_gallery",
-            "The corruptions",
-            "Rendered faces, each clean and at severities 1, 3 and 5. The training mixture of DAR-SFRL holds the "
-            "upper types and never the lower ones.",
-            gallery.corruption_gallery(tuple(data["names"]), data["images"], seen),
-            picture=True,
+    if "corruptions" in panels:
+        data = panels["corruptions"]
+        figures.append(
+            Drawn(
+                "corruption_gallery",
+                "The corruptions",
+                "Rendered faces, each clean and at severities 1, 3 and 5. The training mixture of DAR-SFRL holds the "
+                "upper types and never the lower ones.",
+                gallery.corruption_gallery(tuple(data["names"]), data["images"], seen),
+                picture=True,
+            )
         )
-    )
-    data = panels["attacks"]
-    figures.append(
-        Drawn(
-            "attack_gallery",
-            "The attacks",
-            f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} "
-            "and its expression probe. "
-            "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change "
-            "allowed.",
-            gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
-            picture=True,
+    if "attacks" in panels:
+        data = panels["attacks"]
+        figures.append(
+            Drawn(
+                "attack_gallery",
+                "The attacks",
+                f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} "
+                f"and its probe ({names.TASKS[data['task']].lower()}). "
+                "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change "
+                "allowed.",
+                gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
+                picture=True,
+            )
         )
-    )
     if "restoration" in panels:
         data = panels["restoration"]
         figures.append(
@@ -130,14 +132,15 @@ def draw_all(
                 attacks.drop_per_attack(scores),
             )
         )
-    if (scores.frame["family"] == "sweep").any():
+    swept = [block for block in blocks if scores.facts(*block, "sweep")]
+    if swept:
         figures.append(
             Drawn(
                 "eps_sweep",
                 "Score against the attack's budget",
                 "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off "
                 "would be a sign of masked gradients. "
-                f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", attacked),
+                f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", swept),
                 attacks.eps_sweep(scores, eps),
             )
         )
@@ -152,29 +155,32 @@ def draw_all(
                 masking.masking_checks(scores),
             )
         )
-    units = [dataset for task, dataset in blocks if task == "action_units"]
-    for dataset in units:
+    for dataset in [dataset for task, dataset in blocks if task == "action_units"]:
+        if not action_units.can_be_drawn(scores, dataset):
+            continue
         figures.append(
             Drawn(
                 f"action_units_{dataset}",
                 f"Each action unit, {names.DATASET_SHORT.get(dataset, dataset)}",
                 "F1 of each action unit on clean faces (open) and as the mean over the attacks (filled). "
-                f"Pale bars: {bars}. " + facts("attack", [("action_units", dataset)]),
+                f"Pale bars: {bars}. " + all_facts([("action_units", dataset)]),
                 action_units.per_action_unit(scores, dataset),
             )
         )
-    data = panels["embeddings"]
-    figures.append(
-        Drawn(
-            "embedding_map",
-            "What the features hold",
-            f"t-SNE of the features of {len(data['expression']):,} rendered faces, coloured by expression (top) and "
-            "person (bottom). Distances between far groups mean nothing in such a map; "
-            "the percentages do: the share of an image's 5 nearest neighbours, by cosine in the features "
-            "themselves, with the same expression or person.",
-            embedding.embedding_map(_for_map(data["features"]), data["expression"], data["identity"]),
+    if "embeddings" in panels:
+        data = panels["embeddings"]
+        kind = "rendered faces" if panels["source"] == "rendered" else f"faces ({panels['source']})"
+        figures.append(
+            Drawn(
+                "embedding_map",
+                "What the features hold",
+                f"t-SNE of the features of {len(data['expression']):,} {kind}, coloured by expression (top) and "
+                "person (bottom). Distances between far groups mean nothing in such a map; "
+                "the percentages do: the share of an image's 5 nearest neighbours, by cosine in the features "
+                "themselves, with the same expression or person.",
+                embedding.embedding_map(_for_map(data["features"]), data["expression"], data["identity"]),
+            )
         )
-    )
     if histories:
         figures.append(
             Drawn(

@@ -15,8 +15,27 @@ TEMPLATE = Path(__file__).with_name("template.html")
 FIRST = ("headline", "restoration")  # figures shown beside the answer
 
 
-def write_html(results: pd.DataFrame, tables: list, figures: list, claims: list[Claim], run: dict, out: Path) -> Path:
-    """``out``/report.html from tables, drawn figures (their files lie in ``out``/figures), claims and run facts."""
+PANEL_TITLES = {
+    "corruptions": "the gallery of corruptions",
+    "attacks": "the gallery of attacks",
+    "restoration": "what DAFR restores",
+    "embeddings": "the map of the features",
+}
+
+
+def write_html(
+    results: pd.DataFrame,
+    tables: list,
+    figures: list,
+    claims: list[Claim],
+    run: dict,
+    left_out: dict[str, str],
+    out: Path,
+) -> Path:
+    """``out``/report.html from tables, drawn figures (their files lie in ``out``/figures), claims and run facts.
+
+    ``left_out``: panel that is not among the figures -> why.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -50,12 +69,25 @@ def write_html(results: pd.DataFrame, tables: list, figures: list, claims: list[
         params=list(flatten(run["params"])),
         stages=[(name, duration(seconds), round(100 * seconds / longest, 1)) for name, seconds in stages],
         total=duration(sum(seconds for _, seconds in stages)),
-        real=sorted({r for r in results.loc[results["dataset"] != "rendered", "source"]}),
+        rendered=bool((results["source"] == "rendered").any()),
+        others=sorted({source for source in results["source"] if source != "rendered"}),
+        unmeasured=run["left_out"],
+        undrawn=reasons(left_out),
     )
     page = re.sub(r"\n\s*\n+", "\n", page)
     with write_aside(out / "report.html") as aside:
         aside.write_text(page, encoding="utf-8")
     return out / "report.html"
+
+
+def reasons(left_out: dict[str, str]) -> list[str]:
+    """A sentence for each reason, with all panels that it kept out."""
+    sentences = []
+    for why in dict.fromkeys(left_out.values()):
+        titles = [PANEL_TITLES[panel] for panel in PANEL_TITLES if left_out.get(panel) == why]
+        listed = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+        sentences.append(f"{listed[0].upper()}{listed[1:]}: {why}.")
+    return sentences
 
 
 def inline(path: Path, picture: bool) -> str:

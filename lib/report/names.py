@@ -93,7 +93,7 @@ def condition_label(name: str) -> str:
 
 def dataset_label(name: str) -> str:
     """'orl' -> 'ORL faces (real photographs)'; a user's own set keeps its name."""
-    return DATASETS.get(name, f"{name} faces")
+    return DATASETS.get(name, f"the faces of '{name}'")
 
 
 def task_label(task: str, dataset: str) -> str:

@@ -1,4 +1,4 @@
-"""The picture panels of the report: degraded, attacked and restored faces, and an embedding map. Rendered faces only."""
+"""The picture panels of the report: degraded, attacked and restored faces (rendered ones only), an embedding map."""
 
 from collections.abc import Mapping
 
@@ -11,87 +11,128 @@ from lib.degrade.corruptions import corrupt
 from lib.evaluation import ProbeParams, tasks_of
 from lib.models.encoder import Encoder
 from lib.probes.features import embed
+from lib.report.build import FACES
 
 SHOWN_FACES = 4
-MAP_IMAGES = 400
+MAP_IMAGES, MAP_FEWEST = 400, 20
 RESTORED = ("gaussian_noise", "motion_blur", "low_light", "contrast")
+PREFERRED = "dar_sfrl"  # whose restorer is shown and attacked; without it the first encoder with one
 
 
 def make_panels(
     encoders: Mapping[str, Encoder], faces, params: ProbeParams, *, device: torch.device, seed: int
 ) -> dict:
-    """What :func:`lib.report.build.build_report` wants to show, from pre-trained encoders and rendered faces.
+    """What :func:`lib.report.build.build_report` wants to show, from pre-trained encoders and the test faces of a set.
+
+    Faces are shown where they are rendered; of photographs there is the embedding map at most. What is not there is
+    named in 'left_out' with the reason.
 
     Args:
-        encoders: name -> encoder; the restorer shown is that of ``dar_sfrl``, else of the first with one.
-        faces: a FaceTable with the split ``probe_test``.
+        encoders: name -> encoder.
+        faces: a FaceTable; its split 'probe_test' is shown.
         params: corruptions, attacks and eps that are shown. seed: of the degradations.
-
-    Raises:
-        ValueError: the faces are photographs.
     """
-    if faces.source != "rendered":
-        raise ValueError(f"faces: only rendered faces may be shown in the report, got source {faces.source!r}")
     table = faces.select(faces.column("split") == "probe_test")
+    panels, left_out = {"source": faces.source}, {}
+    if faces.source == "rendered":
+        panels |= _face_panels(encoders, faces, table, params, device, seed, left_out)
+    else:
+        left_out |= dict.fromkeys(FACES, f"panels show rendered faces only; this run used {faces.source}")
+    labelled = np.flatnonzero(table.column("expression") >= 0) if "expression" in table.columns else np.array([], int)
+    if len(labelled) < MAP_FEWEST:
+        left_out["embeddings"] = (
+            f"it needs {MAP_FEWEST} test images with a known expression, {faces.name} has {len(labelled)}"
+        )
+    else:
+        panels["embeddings"] = _embedded(encoders, table, labelled, params.batch_size, device)
+    return panels | {"left_out": left_out}
+
+
+def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int, left_out: dict[str, str]) -> dict:
+    restorers = [name for name in (PREFERRED, *encoders) if name in encoders and encoders[name].restorer is not None]
+    attacked = restorers[0] if restorers else next(iter(encoders))
     shown = table.images(_frontal_faces(table)).to(device).float() / 255
-    shown_encoder = next((n for n in ("dar_sfrl", *encoders) if n in encoders and encoders[n].restorer is not None), None)
-    attacked = shown_encoder or next(iter(encoders))
-    panels = {
-        "source": faces.source,
-        "corruptions": _corrupted(shown[:1], params, device, seed),
-        "attacks": _attacked(encoders[attacked].to(device), attacked, faces, params, device, seed),
-        "embeddings": _embedded(encoders, table, params.batch_size, device),
-    }
-    if shown_encoder:
-        panels["restoration"] = _restored(encoders[shown_encoder].to(device), shown_encoder, shown, params, device, seed)
+    panels = {}
+    if params.corruptions:
+        panels["corruptions"] = _corrupted(shown, params, device, seed)
+    else:
+        left_out["corruptions"] = "there were no corruptions in this run"
+    if params.attacks:
+        panels["attacks"] = _attacked(encoders[attacked].to(device), attacked, faces, params, device, seed)
+    else:
+        left_out["attacks"] = "there were no attacks in this run"
+    if restorers:
+        panels["restoration"] = _restored(encoders[attacked].to(device), attacked, shown, device, seed)
+    else:
+        left_out["restoration"] = "no encoder of this run has a restorer"
     return panels
 
 
 def _frontal_faces(table) -> np.ndarray:
     """Rows of the face nearest to frontal of the first few people, so that a reader sees the face."""
     people = table.column("identity")
-    turned = np.abs(table.column("yaw")) + np.abs(table.column("pitch"))
+    turned = sum(np.abs(table.column(angle)) for angle in ("yaw", "pitch") if angle in table.columns)
+    turned = np.broadcast_to(turned, people.shape)
     rows = [np.flatnonzero(people == person) for person in np.unique(people)[:SHOWN_FACES]]
     return np.array([of_one[turned[of_one].argmin()] for of_one in rows])
 
 
-def _corrupted(face: Tensor, params: ProbeParams, device, seed: int) -> dict:
+def _corrupted(shown: Tensor, params: ProbeParams, device, seed: int) -> dict:
+    """People take turns: one face alone would be mistaken for an example picked by hand."""
     rows = []
-    for name in params.corruptions:
+    for number, name in enumerate(params.corruptions):
+        face = shown[number % len(shown)][None]
         levels = [corrupt(face, name, level, torch.Generator(device).manual_seed(seed)) for level in range(1, 6)]
         rows.append(torch.cat([face, *levels]))
     return {"names": list(params.corruptions), "images": torch.stack(rows).cpu()}
 
 
 def _attacked(encoder: Encoder, name: str, faces, params: ProbeParams, device, seed: int) -> dict:
-    task = next(t for t in tasks_of(encoder, faces, params, device) if t.name == "expression")
+    task = tasks_of(encoder, faces, params, device)[0]  # expression, where it is known
     items = torch.arange(min(SHOWN_FACES, len(task)))
     clean = task.table.images(task.rows[items]).to(device).float() / 255
     scores, labels = task.scores_fn(items), task.labels[items.to(device)]
-    images = [
-        attack(kind, scores, clean, labels, task.loss_fn, params.eps / 255, params.alpha / 255, params.steps,
-               torch.Generator(device).manual_seed(seed))
-        for kind in params.attacks
-    ]  # fmt: skip
-    return {"names": list(params.attacks), "encoder": name, "clean": clean.cpu(), "images": torch.stack(images).cpu(), "eps": params.eps / 255}
+    budget = {"eps": params.eps / 255, "alpha": params.alpha / 255, "steps": params.steps}
+    images = []
+    for kind in params.attacks:
+        generator = torch.Generator(device).manual_seed(seed)
+        images.append(attack(kind, scores, clean, labels, task.loss_fn, **budget, generator=generator))
+    return {
+        "names": list(params.attacks),
+        "encoder": name,
+        "task": task.name,
+        "clean": clean.cpu(),
+        "images": torch.stack(images).cpu(),
+        "eps": params.eps / 255,
+    }
 
 
 @torch.no_grad()
-def _restored(encoder: Encoder, name: str, shown: Tensor, params: ProbeParams, device, seed: int) -> dict:
+def _restored(encoder: Encoder, name: str, shown: Tensor, device, seed: int) -> dict:
     kinds = RESTORED[: len(shown)]
+    shown = shown[: len(kinds)]
     degraded = torch.cat(
         [corrupt(face[None], kind, 3, torch.Generator(device).manual_seed(seed)) for face, kind in zip(shown, kinds)]
     )
     # what the encoder aims at is the clean face as it prepares it: gain and offset are undone in both
     restored = torch.stack([x.clamp(0, 1) for x in encoder.restore(degraded)], 1)
-    clean = encoder.prepare(shown).clamp(0, 1)
-    labels = [kind.replace("_", " ") for kind in kinds]
-    return {"encoder": name, "labels": labels, "degraded": degraded.cpu(), "restored": restored.cpu(), "clean": clean[: len(kinds)].cpu()}
+    return {
+        "encoder": name,
+        "labels": [kind.replace("_", " ") for kind in kinds],
+        "degraded": degraded.cpu(),
+        "restored": restored.cpu(),
+        "clean": encoder.prepare(shown).clamp(0, 1).cpu(),
+    }
 
 
-def _embedded(encoders: Mapping[str, Encoder], table, batch_size: int, device) -> dict:
-    labelled = np.flatnonzero(table.column("expression") >= 0)
+def _embedded(encoders: Mapping[str, Encoder], table, labelled: np.ndarray, batch_size: int, device) -> dict:
     some = labelled[np.linspace(0, len(labelled) - 1, min(MAP_IMAGES, len(labelled))).astype(int)]
     rows = torch.as_tensor(some)
-    features = {name: embed(encoder.to(device), table, rows, batch_size, device).cpu() for name, encoder in encoders.items()}
-    return {"features": features, "expression": table.column("expression")[some], "identity": table.column("identity")[some]}
+    features = {
+        name: embed(encoder.to(device), table, rows, batch_size, device).cpu() for name, encoder in encoders.items()
+    }
+    return {
+        "features": features,
+        "expression": table.column("expression")[some],
+        "identity": table.column("identity")[some],
+    }

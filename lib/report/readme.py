@@ -4,8 +4,8 @@
     ...
     <!-- end of results -->
 
-Nobody types a result into the README, so none can be out of date; a test compares the committed block with the committed
-results.
+Nobody types a result into the README, so none can be out of date; a test compares the committed block with the
+committed results.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lib.files import write_aside
 from lib.report import names
-from lib.report.claims import BLOCKS, answer, compute_claims
+from lib.report.claims import answer, compute_claims, main_blocks
 from lib.report.html import duration
 from lib.report.summary import Scores
 from lib.results import read_results
@@ -40,7 +40,7 @@ def blocks(reports: Path) -> dict[str, str]:
 
 def _results(results, run: dict) -> str:
     scores, claims = Scores(results), compute_claims(results)
-    shown = [block for block in BLOCKS if block in scores.blocks()]
+    shown = main_blocks(scores)
     head = ["Encoder"] + [
         f"{names.task_label(*block)}:<br>{what}" if i == 0 else what
         for block in shown for i, what in enumerate(("clean", "drop, corruptions", "drop, attacks"))
@@ -51,7 +51,7 @@ def _results(results, run: dict) -> str:
         for task, dataset in shown:
             row += [_cell(scores(method, dataset, task, *cell)) for cell in CELLS]
         lines.append(" | ".join(row))
-    facts = "; ".join(f"{names.task_label(*b)}: {_facts(scores, *b)}" for b in shown)
+    facts = "; ".join(f"{names.task_label(*b)}: {scores.all_facts(*b)}" for b in shown)
     checked = [f"- {'holds' if claim.holds else '**does not hold**'}: {claim.text}" for claim in claims]
     return "\n".join(
         [" ".join(answer(results)), "", *(f"| {line} |" for line in lines), "",
@@ -67,11 +67,6 @@ def _run(run: dict) -> str:
         f"The committed run took {duration(total)} for training and probing ({len(run['stages'])} stages) on "
         f"{run['machine']}; rendering, figures and installation come on top."
     )
-
-
-def _facts(scores: Scores, task: str, dataset: str) -> str:
-    clean, attacked = scores.facts(task, dataset, "clean"), scores.facts(task, dataset, "attack")
-    return clean if clean == attacked else f"{clean}; under attack {attacked.split(' of ')[0]}"
 
 
 def _cell(cell: tuple[float, float, float] | None) -> str:

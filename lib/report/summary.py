@@ -1,7 +1,5 @@
 """One number with its interval for each cell of a table or point of a figure: the seeds of an encoder put together."""
 
-import math
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -9,6 +7,7 @@ from scipy import stats
 from lib.report.names import MAIN_METRIC
 from lib.results import check_results
 
+FEWEST = 10  # people from which on an interval over them says something about others
 KEYS = ["method", "dataset", "task", "family", "condition", "severity", "metric"]
 
 
@@ -94,34 +93,38 @@ class Scores:
         subset = self(method, dataset, task, "sweep", "pgd") if family == "attack" else None
         return subset or self(method, dataset, task, "clean", "clean")
 
+    def people(self, task, dataset, family="clean") -> int:
+        """The least number of subjects behind a main metric of this task and data set; 0 where it was not measured."""
+        rows = self._main(task, dataset, family)
+        return 0 if rows.empty else int(rows["subjects"].min())
+
     def facts(self, task, dataset, family) -> str:
-        """'n = 300 images of 40 subjects, 1 seed' for a caption; 'low to high' where rows differ."""
+        """'n = 300 images of 40 subjects, 1 seed' for a caption, 'low to high' where rows differ; '' without rows."""
+        rows = self._main(task, dataset, family)
+        if rows.empty:
+            return ""
+        n, subjects, seeds = (_range(rows[name]) for name in ("n", "subjects", "seeds"))
+        unit = "pairs" if task == "verification" else "images"
+        return (
+            f"n = {n} {unit} of {subjects} subject{'' if subjects == '1' else 's'}, "
+            f"{seeds} seed{'' if seeds == '1' else 's'}"
+        )
+
+    def all_facts(self, task, dataset) -> str:
+        """``facts`` of the clean images, and how many were attacked where these are fewer."""
+        clean, attacked = self.facts(task, dataset, "clean"), self.facts(task, dataset, "attack")
+        return clean if attacked in ("", clean) else f"{clean}; under attack {attacked.split(' of ')[0]}"
+
+    def _main(self, task, dataset, family) -> pd.DataFrame:
         frame = self.frame
-        rows = frame[
+        return frame[
             (frame["task"] == task)
             & (frame["dataset"] == dataset)
             & (frame["metric"] == MAIN_METRIC[task])
             & (frame["family"] == family)
         ]
-        n, subjects, seeds = (_range(rows[name]) for name in ("n", "subjects", "seeds"))
-        unit = "pairs" if task == "verification" else "images"
-        return f"n = {n} {unit} of {subjects} subjects, {seeds} seed{'' if seeds == '1' else 's'}"
-
-
-def mean_cell(cells) -> tuple[float, float, float] | None:
-    """Mean of (value, low, high) triples taken end by end; None where any is missing.
-
-    The conditions of one task are resampled together, so this is the widest interval that their mean can have.
-    """
-    cells = list(cells)
-    if not cells or any(cell is None for cell in cells):
-        return None
-    return tuple(math.fsum(column) / len(cells) for column in zip(*cells))
 
 
 def _range(values: pd.Series) -> str:
-    numbers = sorted({int(x) for x in values.dropna()})
-    if not numbers:
-        return "?"
-    low, high = numbers[0], numbers[-1]
+    low, high = int(values.min()), int(values.max())
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from lib.report import names
-from lib.report.summary import Scores
+from lib.report.summary import FEWEST, Scores
 
 READING = (
     "Drop = clean score minus score under the condition, in points; this reading is ours, the paper's text gives no "
@@ -27,6 +27,8 @@ BOLD = (
 )
 RENDERED = "Rendered faces are a demonstration of the pipeline. These are not the paper's data and not its numbers."
 REAL = "These are real photographs, but not the paper's data set: the numbers are not the paper's."
+OWN = "A data set of one's own: these are not the paper's data and not its numbers."
+FEW = " With so few subjects the intervals are too narrow: they say nothing about other people."
 
 
 @dataclass
@@ -163,6 +165,7 @@ def overview_table(scores: Scores, eps: float = 8.0) -> Table:
     caption = (
         "Every task in one view: clean score, mean over all corruptions and severities, mean over the attacks at "
         f"{eps:g}/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}"
+        f"{FEW if any(scores.people(*block) < FEWEST for block in scores.blocks()) else ''}"
     )
     notes = [READING, BOLD]
     if any(dataset == "rendered" for _, dataset in scores.blocks()):
@@ -197,7 +200,8 @@ def _mark(cells, methods, conditions, transposed):
 
 
 def _facts(scores, task, dataset, family) -> str:
-    return f"{scores.facts(task, dataset, family)}. {_intervals(scores)}"
+    few = FEW if scores.people(task, dataset, family) < FEWEST else ""
+    return f"{scores.facts(task, dataset, family)}. {_intervals(scores)}{few}"
 
 
 def _intervals(scores) -> str:
@@ -205,7 +209,7 @@ def _intervals(scores) -> str:
 
 
 def _origin(dataset) -> str:
-    return RENDERED if dataset == "rendered" else REAL
+    return {"rendered": RENDERED, "orl": REAL}.get(dataset, OWN)
 
 
 def _source(scores, task, dataset, family) -> dict:

@@ -116,6 +116,8 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                         np.mean([v for (c, _), v in by_type.items() if c == corruption]),
                     )
                 add("corruption", "worst", np.nan, min(by_type.values()))
+                for severity in range(1, 6):
+                    add("corruption", "mean", severity, np.mean([v for (_, s), v in by_type.items() if s == severity]))
                 attacked = {}
                 for attack in ATTACKS:
                     attacked[attack] = max(clean * (kept + rng.normal(0, 0.01)), 0)
@@ -191,10 +193,12 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
     centres = rng.normal(size=(27, 16))
     return {
         "source": "rendered",
+        "left_out": {},
         "corruptions": {"names": SEEN + UNSEEN, "images": corrupted},
         "attacks": {
             "names": ATTACKS,
             "encoder": "dar_sfrl",
+            "task": "expression",
             "clean": faces[:3],
             "images": np.clip(faces[:3] + delta, 0, 1),
             "eps": 8 / 255,
@@ -224,6 +228,8 @@ def make_run() -> dict:
         "machine": "2 CPU cores, no GPU",
         "stages": [("demo", 62.0), ("pretrain dar_sfrl", 190.0), ("probe dar_sfrl", 31.0)],
         "seen_corruptions": SEEN,
+        "attack_eps": 8.0,
+        "left_out": [],
     }
 
 

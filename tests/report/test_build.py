@@ -3,10 +3,12 @@ import re
 
 import pytest
 
-from lib.report.build import build_report
-from lib.report.claims import read_claims
+from lib.report.build import FACES, PANELS, build_report
+from lib.report.claims import answer, read_claims
+from lib.report.draw import draw_all
 from lib.report.figures import embedding, headline, style
-from lib.report.html import duration, flatten
+from lib.report.html import duration, flatten, reasons
+from lib.report.readme import blocks
 from lib.report.summary import Scores
 from lib.report.table_formats import csv_text, markdown
 from lib.report.tables import all_tables
@@ -104,8 +106,9 @@ def test_drawn_again_the_files_have_the_same_bytes(built, small, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration'"),
-        (lambda p, r, h: p.update(source="ORL"), "photographs are never put into figures"),
+        (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration', .* or why it is missing in 'left_out'"),
+        (lambda p, r, h: p.pop("left_out"), "panels: missing left_out"),
+        (lambda p, r, h: p.update(source="ORL"), "expected no corruptions, attacks, restoration .*photographs are never"),
         (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
         (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
         (lambda p, r, h: h.pop("simclr"), "missing simclr"),
@@ -117,6 +120,77 @@ def test_missing_parts_are_named_and_nothing_is_written(small, tmp_path, change,
     with pytest.raises(ValueError, match=message):
         build_report(results, histories, panels, run, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+WHY = "panels show rendered faces only; this run used mine"
+
+
+def figures_of(out) -> set[str]:
+    return {path.stem for path in (out / "figures").glob("*.svg")}
+
+
+def test_photographs_leave_out_every_picture_of_a_face_and_the_page_says_why(small, tmp_path):
+    results, histories, panels, run = small
+    results = results.assign(dataset="mine", source="mine")
+    write_results(results, tmp_path / "results.csv")
+    panels = {"source": "mine", "embeddings": panels["embeddings"], "left_out": dict.fromkeys(FACES, WHY)}
+    run = run | {"left_out": ["mine: verification left out: too few people"]}
+    page = build_report(results, histories, panels, run, tmp_path).read_text()
+    assert "class=\"picture\"" not in page
+    assert f"The gallery of corruptions, the gallery of attacks and what DAFR restores: {WHY}." in page
+    assert "mine: verification left out: too few people" in page
+    assert "faces (mine)" in page and "Rendered faces stand in" not in page and "The faces of this run are mine" in page
+    assert figures_of(tmp_path) == {
+        "headline",
+        "drop_by_severity",
+        "drop_by_corruption_expression_mine",
+        "drop_by_corruption_action_units_mine",
+        "drop_per_attack",
+        "eps_sweep",
+        "masking_checks",
+        "action_units_mine",
+        "embedding_map",
+        "training_curves",
+    }
+    assert json.loads((tmp_path / "claims.json").read_text())["claims"]
+
+
+@pytest.mark.parametrize(
+    "keep, gone",
+    [
+        (lambda r: r["task"] == "expression", {"action_units_rendered"}),
+        (lambda r: r["task"] == "action_units", {"drop_by_corruption_expression_rendered"}),
+        (lambda r: r["family"] != "attack", {"drop_per_attack"}),
+        (lambda r: r["family"] != "corruption", {"drop_by_severity", "drop_by_corruption_expression_rendered"}),
+        (lambda r: ~r["family"].isin(["sweep", "check"]), {"eps_sweep", "masking_checks"}),
+        (lambda r: r["family"] == "clean", {"drop_per_attack", "drop_by_severity", "eps_sweep", "masking_checks"}),
+        (lambda r: r["method"] == "untrained", {"action_units_rendered", "masking_checks"}),
+        (lambda r: ~r["metric"].str.startswith("f1_au_"), {"action_units_rendered"}),
+    ],
+)
+def test_what_was_not_measured_is_not_drawn(small, tmp_path, keep, gone):
+    """Every other figure is there, and none is empty."""
+    results, _, _, run = small
+    results = results[keep(results)]
+    panels = {"source": "rendered", "left_out": dict.fromkeys(PANELS, "not wanted")}
+    drawn = draw_all(Scores(results), {}, panels, run["seen_corruptions"], 8.0)
+    assert gone.isdisjoint(entry.name for entry in drawn) and drawn[0].name == "headline"
+    for entry in drawn:
+        for axes in entry.figure.axes:
+            assert axes.has_data() or not axes.axison, entry.name
+        assert not re.search(r"(^|\s)\.|: \.|\?", entry.caption), entry.caption
+    for table in all_tables(results, run["seen_corruptions"]):
+        assert table.columns and table.rows and any(cell.score for cell in table.cells.values())
+        assert markdown(table) and csv_text(table)
+    assert answer(results)
+    write_results(results, tmp_path / "results.csv")
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert "nan" not in blocks(tmp_path)["results"]
+
+
+def test_reasons_are_put_together():
+    said = reasons({"embeddings": "no labels", "restoration": "b", "attacks": "b"})
+    assert said == ["The map of the features: no labels.", "The gallery of attacks and what DAFR restores: b."]
 
 
 def test_duration_and_flatten():

@@ -101,7 +101,26 @@ def test_answer_follows_the_numbers():
     assert said({"corruption": 10, "attack": 70})[0].startswith("In part")
     bad = said({"corruption": 31, "attack": 70})
     assert bad[0].startswith("No") and "1 of the 3" in bad[-1] and "clearly less drop" in bad[-1]
-    assert "not all part of this run" in answer(pd.DataFrame(rows("simclr", {})))[0]
+    assert answer(pd.DataFrame(rows("simclr", {})))[0].startswith("Not all that the question compares was part")
+
+
+def test_on_other_data_the_claims_are_about_those():
+    own = [
+        row
+        for task in ("verification", "expression", "action_units")
+        for method, drop in (("simclr", 30.0), ("dar_sfrl", 10.0))
+        for row in rows(method, {"corruption": drop, "attack": drop}, task=task, dataset="mine")
+    ]
+    claims = compute_claims(pd.DataFrame(own))
+    assert {claim.topic for claim in claims} == {"Expression, mine", "Verification, mine"} and len(claims) == 6
+    assert answer(pd.DataFrame(own))[0].startswith("Yes") and "all 4 means" in answer(pd.DataFrame(own))[0]
+
+
+def test_too_few_people_are_no_ground_for_a_claim():
+    few = pd.DataFrame(rows("simclr", {"attack": 30.0}) + rows("dar_sfrl", {"attack": 10.0})).assign(subjects=9)
+    assert compute_claims(few) == []
+    (sentence,) = answer(few)
+    assert "fewer than 10 people" in sentence
 
 
 def test_written_and_read(results, tmp_path):

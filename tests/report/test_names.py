@@ -20,4 +20,4 @@ def test_labels():
     assert names.condition_label("gaussian_noise") == "gaussian noise"
     assert names.condition_label("transfer_simclr") == "transfer from SimCLR"
     assert names.task_label("verification", "orl") == "Verification, ORL"
-    assert names.dataset_label("my_faces") == "my_faces faces"
+    assert names.dataset_label("mine") == "the faces of 'mine'"

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lib.report.summary import Scores, mean_cell, over_seeds
+from lib.report.summary import Scores, over_seeds
 
 
 def test_one_seed_keeps_its_interval(results):
@@ -45,6 +45,7 @@ def test_look_up_main_metric_summary_and_missing(results):
         & (results["family"] == "corruption")
         & (results["condition"] == "mean")
         & (results["metric"] == "f1")
+        & results["severity"].isna()
     ]
     assert scores("blur", "rendered", "action_units", "corruption", "mean")[0] == pytest.approx(
         rows["value"].item(), abs=1e-4
@@ -86,12 +87,19 @@ def test_blocks_conditions_and_facts(results):
         "sinifgsm",
     ]
     assert scores.facts("verification", "orl", "attack") == "n = 1,200 pairs of 40 subjects, 1 seed"
+    assert scores.facts("expression", "orl", "attack") == "" and scores.people("expression", "orl") == 0
+    assert scores.people("action_units", "rendered") == 60
 
 
-def test_mean_cell():
-    assert mean_cell([(1.0, 0.0, 2.0), (3.0, 1.0, 4.0)]) == (2.0, 0.5, 3.0)
-    assert mean_cell([(1.0, 0.0, 2.0), None]) is None
-    assert mean_cell([]) is None
+def test_facts_say_where_fewer_were_attacked(results):
+    few = results.copy()
+    few.loc[few["family"] == "attack", "n"] = 40
+    assert Scores(few).all_facts("expression", "rendered") == (
+        "n = 700 images of 40 subjects, 1 seed; under attack n = 40 images"
+    )
+    assert Scores(results).all_facts("expression", "rendered") == "n = 700 images of 40 subjects, 1 seed"
+    one = few[few["family"] == "clean"].assign(subjects=1)
+    assert Scores(one).all_facts("verification", "orl") == "n = 1,200 pairs of 1 subject, 1 seed"
 
 
 def test_bad_results(results):

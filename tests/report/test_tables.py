@@ -70,6 +70,14 @@ def test_captions_name_data_size_and_seeds(tables):
     assert any("not the paper's data" in note for note in tables["attacks_expression_rendered"].notes)
 
 
+def test_few_people_and_other_data_are_said(make):
+    results = make["results"](blocks=(("expression", "rendered"),)).assign(dataset="mine", source="mine")
+    for subjects, said in ((9, True), (10, False)):
+        for table in all_tables(results.assign(subjects=subjects)):
+            assert ("so few subjects" in table.caption) == said
+    assert "the faces of 'mine'" in table.caption and any("of one's own" in note for note in table.notes)
+
+
 def test_several_seeds_are_said(make):
     results = make["results"](seeds=(0, 1), blocks=(("verification", "orl"),))
     table = next(t for t in all_tables(results) if t.name == "attacks_verification_orl")

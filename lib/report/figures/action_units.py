@@ -25,12 +25,15 @@ NAMES = {
 }
 
 
+def can_be_drawn(scores: Scores, dataset: str) -> bool:
+    """Is there an encoder other than the controls, with F1 of single AUs?"""
+    return bool(_methods(scores, dataset) and _units(scores, dataset))
+
+
 @drawn
 def per_action_unit(scores: Scores, dataset: str) -> Figure:
     """A panel an encoder (controls left out), a row an AU: clean F1 (open), mean over attacks (filled), intervals."""
-    methods = [m for m in names.ordered(scores.methods("action_units", dataset)) if names.look(m).group != "control"]
-    metrics = [m for m in scores.frame["metric"].unique() if re.fullmatch(r"f1_au_\d+", m)]
-    units = sorted(int(m.rsplit("_", 1)[1]) for m in metrics)
+    methods, units = _methods(scores, dataset), _units(scores, dataset)
     figure = Figure(figsize=(FULL, 0.75 + 0.21 * len(units)), layout="constrained")
     panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
     for axes, method in zip(panels, methods):
@@ -69,3 +72,12 @@ def per_action_unit(scores: Scores, dataset: str) -> Figure:
     ]
     figure.legend(handles=dots, loc="outside lower center", ncols=2)
     return figure
+
+
+def _methods(scores: Scores, dataset: str) -> list[str]:
+    return [m for m in names.ordered(scores.methods("action_units", dataset)) if names.look(m).group != "control"]
+
+
+def _units(scores: Scores, dataset: str) -> list[int]:
+    found = scores.frame.loc[scores.frame["dataset"] == dataset, "metric"].unique()
+    return sorted(int(m.rsplit("_", 1)[1]) for m in found if re.fullmatch(r"f1_au_\d+", m))

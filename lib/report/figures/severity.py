@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from lib.report import names
 from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, plain
-from lib.report.summary import Scores, mean_cell
+from lib.report.summary import Scores
 
 SEVERITIES = range(1, 6)
 
@@ -16,12 +16,8 @@ def drop_by_severity(scores: Scores) -> Figure:
     figure = Figure(figsize=(FULL, 2.5))
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, (task, dataset) in zip(panels, blocks):
-        corruptions = scores.conditions(task, dataset, "corruption")
         for method in names.ordered(scores.methods(task, dataset)):
-            cells = [
-                mean_cell(scores(method, dataset, task, "corruption", c, "drop", s) for c in corruptions)
-                for s in SEVERITIES
-            ]
+            cells = [scores(method, dataset, task, "corruption", "mean", "drop", s) for s in SEVERITIES]
             encoder_line(axes, SEVERITIES, cells, method)
         _panel(axes, names.task_label(task, dataset))
     panels[0].set_ylabel("Drop (points)")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from lib.report import names
 from lib.report.figures import action_units, attacks, embedding, headline, masking, severity, training
@@ -28,7 +29,7 @@ def test_headline(scores):
         assert scores("dar_sfrl", "rendered", "expression", family, condition)[0] in drawn
 
 
-def test_drop_by_severity_is_the_mean_over_types(scores, results):
+def test_drop_by_severity_is_the_mean_over_types_with_its_own_interval(scores, results):
     figure = severity.drop_by_severity(scores)
     assert len(figure.axes) == 4
     rows = results[
@@ -37,9 +38,14 @@ def test_drop_by_severity_is_the_mean_over_types(scores, results):
         & (results["family"] == "corruption")
         & (results["metric"] == "drop")
     ]
-    expected = rows[rows["severity"] == 4]["value"].mean()
+    expected = rows[(rows["severity"] == 4) & (rows["condition"] != "mean")]["value"].mean()
     line = next(line for line in figure.axes[0].lines if line.get_color() == names.look("blur").colour)
     assert line.get_ydata()[3] == pytest.approx(expected, abs=1e-3)
+    _, low, high = scores("dar_sfrl", "rendered", "expression", "corruption", "mean", "drop", 4)
+    colour = to_rgb(names.look("dar_sfrl").colour)
+    band = next(c for c in figure.axes[0].collections if tuple(c.get_facecolor()[0][:3]) == colour)
+    points = band.get_paths()[0].vertices
+    assert sorted({y for x, y in points if x == 4}) == pytest.approx([low, high])
 
 
 def test_drop_by_corruption_has_a_panel_a_type_seen_first(scores, run):
