@@ -169,7 +169,10 @@ def evaluate(
     found = [items_of(table, params) for table in tables]
     notes = [note for _, said in found for note in said]
     if not any(items for items, _ in found):
-        raise ValueError(f"tables: there is nothing that can be probed. {'. '.join(notes)}")
+        raise ValueError(
+            f"tables: there is nothing that can be probed. {'. '.join(notes)}. Bring labels or more people; an encoder"
+            " can be pre-trained without"
+        )
     for note in notes:
         print(note)
     surrogates = dict(surrogates or {}) if checks else {}

@@ -42,7 +42,7 @@ def tally(
 
     Rows of one severity and checks hold the main metric and its drops only, to keep the file small. The check 'pgd' has
     the metric 'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says. A
-    metric that is NaN (an AU of which nothing is known on these items) has no row.
+    metric that is NaN (an AU that nobody shows on these items) has no row.
 
     Args:
         clean: scores [N,...] of all test items. measured: the other conditions, in the order in which they are listed.

@@ -92,7 +92,8 @@ def test_every_task_meets_every_condition(results):
     for dataset, task in tasks:
         part = pick(results, dataset=dataset, task=task)
         main = "f1" if task == "action_units" else "accuracy"
-        assert len(pick(part, family="corruption", metric=main)) == 2 * 2 + 2 + 4 + 2  # cells, types, mean x 3, worst, levels
+        # cells, types, mean x 3 and worst, means of the levels
+        assert len(pick(part, family="corruption", metric=main)) == 2 * 2 + 2 + 4 + 2
         assert pick(part, family="attack", metric=main)["condition"].tolist() == [
             "pgd",
             "mifgsm",
@@ -137,7 +138,8 @@ def test_upgd_is_mifgsm_and_summaries_are_those_of_the_cells(results):
     assert attacks["worst"] == attacks[["pgd", "mifgsm", "upgd"]].min()
     cells = pick(part, family="corruption")
     levels = cells[(cells.severity > 0) & (cells.condition == "mean")]
-    single, summary = cells[(cells.severity > 0) & (cells.condition != "mean")], cells[cells.severity.isna()].set_index("condition")["value"]
+    single = cells[(cells.severity > 0) & (cells.condition != "mean")]
+    summary = cells[cells.severity.isna()].set_index("condition")["value"]
     for level in levels.itertuples():
         assert level.value == pytest.approx(pick(single, severity=level.severity)["value"].mean(), abs=1e-4)
     assert summary["contrast"] == pytest.approx(pick(single, condition="contrast")["value"].mean(), abs=1e-4)
@@ -266,7 +268,7 @@ def own_faces(synthetic_faces):
         (20, (), {"expression", "action_units", "verification"}, []),
         (20, ("au_", "fold"), {"expression", "verification"}, ["action units left out: there are no columns au_1"]),
         (20, ("fold",), {"expression", "verification"}, ["action units left out: there is no column 'fold'"]),
-        (20, ("expression",), {"action_units", "verification"}, ["expression left out: there is no column 'expression'"]),
+        (20, ("expression",), {"action_units", "verification"}, ["expression left out: there is no column 'expres"]),
         (3, ("au_",), {"expression"}, ["no columns au_1", "verification left out: .* need at least 20 people.* got 3"]),
         (20, ("au_4",), {"expression", "action_units", "verification"}, ["not scored: AU 4: no such column"]),
     ],
@@ -287,7 +289,7 @@ def test_a_table_with_nothing_to_probe_stands_aside(own_faces, run):
     params = dataclasses.replace(SMALL, corruptions=["contrast"], severities=[1], attacks=[], sweep=[])
     nothing = own_faces(3, ("au_", "expression"))
     assert set(run(params, tables=[nothing, own_faces()])["task"]) == {"expression", "action_units", "verification"}
-    with pytest.raises(ValueError, match="nothing that can be probed. rendered: expression left out: .* need at least 20"):
+    with pytest.raises(ValueError, match="nothing that can be probed. rendered: expression left out: .* at least 20"):
         run(params, tables=[nothing])
 
 

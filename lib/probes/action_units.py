@@ -5,7 +5,8 @@ rate in training, so the decision is "logit > 0" and no threshold is tuned. The 
 cross-entropy summed over all AUs.
 
 An intensity that is not known (NaN) takes no part: neither in the fit, nor in the attacker's loss, nor in the counts.
-An AU that cannot be learned or tested is not scored (:func:`unscored_units`) and the macro F1 is over the others.
+F1 needs somebody who shows the AU: it is NaN, not 0, where no counted image does. An AU that cannot be learned or
+tested is not scored at all (:func:`unscored_units`). The macro F1 is over the others.
 """
 
 import numpy as np
@@ -105,7 +106,7 @@ def action_unit_rows(table, rows) -> np.ndarray:
 def unscored_units(table, rows) -> dict[int, str]:
     """The AUs that cannot be scored on the test images ``rows``, each with the reason.
 
-    The heads of every fold need a known positive in the other folds, and ``rows`` a known label.
+    The heads of every fold need an image in the other folds that is known to show the AU, and the test needs one.
     """
     (present, known), fold = _labels(table), _folds(table)
     rows = np.asarray(rows)
@@ -117,14 +118,14 @@ def unscored_units(table, rows) -> dict[int, str]:
         if f"au_{unit}" not in table.columns:
             reasons[unit] = "no such column"
         elif bare:
-            reasons[unit] = f"never known to be there outside fold {bare[0]}, so nothing to learn it from"
-        elif not known[rows, k].any():
-            reasons[unit] = "not known on any test image"
+            reasons[unit] = f"no image outside fold {bare[0]} is known to show it, so it cannot be learned"
+        elif not shown[rows].any():
+            reasons[unit] = "no test image is known to show it"
     return reasons
 
 
 def listed(unscored: dict[int, str]) -> str:
-    """'AU 14, 24: not known on any test image; AU 2: no such column'."""
+    """'AU 14, 24: no test image is known to show it; AU 2: no such column'."""
     reasons = dict.fromkeys(unscored.values())
     return "; ".join(
         f"AU {', '.join(str(unit) for unit, why in unscored.items() if why == reason)}: {reason}" for reason in reasons
@@ -138,9 +139,9 @@ def masked_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def unit_counts(said: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Decisions, truth and whether it is known, [n,K] bool -> [n, 4 K]: hits, false alarms, misses, known labels."""
-    said, truth, absent = said & known, truth & known, ~truth & known
-    return np.concatenate([said & truth, said & absent, truth & ~said, known], axis=1).astype(float)
+    """Decisions, truth and whether it is known, [n,K] bool -> [n, 3 K]: hits, false alarms, misses."""
+    parts = said & truth, said & ~truth, ~said & truth
+    return np.concatenate([part & known for part in parts], axis=1).astype(float)
 
 
 def _folds(table) -> np.ndarray:
@@ -167,16 +168,17 @@ def _labels(table) -> tuple[np.ndarray, np.ndarray]:
     return intensity >= AU_PRESENT_FROM, np.isfinite(intensity)
 
 
+def _each_f1(counts: np.ndarray) -> np.ndarray:
+    """Summed counts [..., 3 K] -> F1 [..., K] in percent; NaN where nobody shows the AU."""
+    hits, false_alarms, misses = np.split(counts, 3, axis=-1)
+    return np.where(hits + misses > 0, percent_f1(hits, false_alarms, misses), np.nan)
+
+
 def _macro_f1(counts: np.ndarray) -> np.ndarray:
-    """Mean over the AUs that have a known label among the counted images."""
-    hits, false_alarms, misses, known = np.split(counts, 4, axis=-1)
-    f1, known = percent_f1(hits, false_alarms, misses), known > 0
-    return np.divide((f1 * known).sum(-1), known.sum(-1), out=np.full(f1.shape[:-1], np.nan), where=known.any(-1))
+    f1 = _each_f1(counts)
+    there = np.isfinite(f1)
+    return np.divide(np.nansum(f1, -1), there.sum(-1), out=np.full(f1.shape[:-1], np.nan), where=there.any(-1))
 
 
 def _unit_f1(k: int):
-    def f1(counts: np.ndarray) -> np.ndarray:
-        hits, false_alarms, misses, known = (part[..., k] for part in np.split(counts, 4, axis=-1))
-        return np.where(known > 0, percent_f1(hits, false_alarms, misses), np.nan)
-
-    return f1
+    return lambda counts: _each_f1(counts)[..., k]

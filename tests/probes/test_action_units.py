@@ -43,20 +43,21 @@ def test_each_image_is_scored_by_the_head_that_never_saw_its_person(task):
 def test_f1_comes_from_pooled_counts(task):
     rng = np.random.default_rng(1)
     said, truth = rng.random((90, 12)) > 0.6, rng.random((90, 12)) > 0.7
-    truth[:, 5] = False
     counts = unit_counts(said, truth, np.ones_like(truth)).sum(0)
-    wanted = [f1_score(truth[:, k], said[:, k], zero_division=0) for k in range(12)]
+    wanted = [f1_score(truth[:, k], said[:, k]) for k in range(12)]
     assert [task.metrics[f"f1_au_{u}"](counts) / 100 for u in BP4D_UNITS] == pytest.approx(wanted)
     assert task.metrics["f1"](counts) == pytest.approx(100 * np.mean(au_f1(said, truth)))
 
 
 def test_f1_by_hand(task):
-    # AU 1 over both images: one hit, one false alarm -> 2 / (2 + 1); every other AU is absent and not found -> 0
+    # AU 1 over both images: one hit, one false alarm -> 2 / (2 + 1); AU 2 is missed -> 0; nobody shows any other
     said, truth = np.zeros((2, 12), bool), np.zeros((2, 12), bool)
-    said[:, 0], truth[0, 0] = True, True
+    said[:, 0], truth[0, 0], truth[1, 1] = True, True, True
+    said[0, 5] = True
     counts = unit_counts(said, truth, np.ones_like(truth)).sum(0)
-    assert task.metrics["f1_au_1"](counts) == pytest.approx(200 / 3)
-    assert task.metrics["f1"](counts) == pytest.approx(200 / 3 / 12)
+    assert task.metrics["f1_au_1"](counts) == pytest.approx(200 / 3) and task.metrics["f1_au_2"](counts) == 0
+    assert np.isnan(task.metrics["f1_au_10"](counts))
+    assert task.metrics["f1"](counts) == pytest.approx(200 / 3 / 2)
 
 
 @pytest.fixture
@@ -122,18 +123,23 @@ def test_units_that_cannot_be_scored_are_named(gaps):
     rows = rows_for_testing(gaps, 0)
     reasons = unscored_units(gaps, rows)
     assert set(reasons) == {2, 4, 6}
-    assert "never known to be there outside fold 0" in reasons[2] and reasons[6] == "no such column"
-    assert listed(reasons | {7: reasons[4]}).endswith("AU 4, 7: not known on any test image; AU 6: no such column")
+    assert "no image outside fold 0 is known to show it" in reasons[2] and reasons[6] == "no such column"
+    said = listed(reasons | {7: reasons[4]})
+    assert said.endswith("AU 4, 7: no test image is known to show it; AU 6: no such column")
+    gaps.rows.loc[(gaps.rows["split"] == "probe_test") & (gaps.rows["au_10"] >= 2), "au_10"] = 0.0
+    assert unscored_units(gaps, rows)[10] == reasons[4]
     gaps.rows.loc[(gaps.rows["fold"] != 1) & (gaps.rows["au_7"] >= 2), "au_7"] = 0.0
     assert "outside fold 1" in unscored_units(gaps, rows)[7]
 
 
-def test_an_f1_of_which_nothing_is_known_is_no_number(task):
+def test_an_f1_of_what_nobody_is_known_to_show_is_no_number(task):
     known = np.ones((2, 12), bool)
     known[:, 3] = False
-    said = truth = np.ones((2, 12), bool)
+    said, truth = np.ones((2, 12), bool), np.ones((2, 12), bool)
+    truth[:, 4] = False  # known, and nobody shows it
     counts = unit_counts(said, truth, known).sum(0)
-    assert np.isnan(task.metrics["f1_au_6"](counts)) and task.metrics["f1"](counts) == 100
+    assert np.isnan(task.metrics["f1_au_6"](counts)) and np.isnan(task.metrics["f1_au_7"](counts))
+    assert task.metrics["f1"](counts) == 100
     assert np.isnan(task.metrics["f1"](0 * counts))
 
 

@@ -70,7 +70,7 @@ def test_bad_numbers_of_pairs_are_named(synthetic_faces, pixel_encoder):
 
 def test_too_few_people_leave_the_task_out(synthetic_faces, pixel_encoder):
     table = synthetic_faces(labelled=False)
-    with pytest.raises(TaskLeftOut, match="10 folds need at least 20 people, 10 of them with two images or more; got 19"):
+    with pytest.raises(TaskLeftOut, match="10 folds need at least 20 people, 10 of them with two images.*got 19"):
         fit(table.select(table.column("identity") < 19), pixel_encoder(4))
     with pytest.raises(TaskLeftOut, match="genuine pairs.*ask for fewer pairs"):
         fit(table, pixel_encoder(4), 2000)
