@@ -22,6 +22,7 @@ from lib.progress import Progress
 DEMO = ("rendered", "orl")
 SHARES = (0.8, 0.1, 0.1)  # of the people, in the order of SPLITS
 FOLDS = 3
+PEOPLE_TO_VERIFY = 20  # two in each of the ten folds of face verification
 _BATCH_VALUES = 500_000  # source values (pixel x channel) in one batch: 2 MB as floats
 
 
@@ -52,6 +53,9 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     for name, table in tables.items():
         _pack(table, out_root / name, name, image_size, table.has_landmarks, shard_rows)
         summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
+        if dataset != "demo" and not _can_be_probed(table.rows):
+            print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
+                  f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
     with write_aside(out_root / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return summary
@@ -105,6 +109,12 @@ def _with_split(table: FaceTable, root: Path) -> FaceTable:
         fold = {name: number % FOLDS for number, name in enumerate(name for name in ranked if name in probed)}
         rows["fold"] = [fold[name] if split != SPLITS[0] else NO_LABEL for name, split in zip(names, rows["split"])]
     return table.with_rows(rows)
+
+
+def _can_be_probed(rows: pd.DataFrame) -> bool:
+    test = rows[rows["split"] == SPLITS[2]]
+    labelled = any(name == "expression" or name.startswith("au_") for name in rows)
+    return labelled or test["identity"].nunique() >= PEOPLE_TO_VERIFY
 
 
 def _pack(table: FaceTable, root: Path, name: str, image_size: int, aligned: bool, shard_rows: int) -> None:

@@ -125,6 +125,25 @@ def test_given_splits_and_folds_are_kept(tmp_path):
     assert open_packed(tmp_path / "out" / "mine").column("fold").tolist() == [-1, 0, 1] * 2
 
 
+def test_faces_that_nothing_can_be_measured_on_are_said_to_be_so(tmp_path, capsys):
+    folder(tmp_path / "mine", people=25, each=2)
+    files = [f"person{p:02d}/{i}.png" for p in range(25) for i in range(2)]
+    split = ["probe_test"] * 40 + ["probe_train"] * 4 + ["pretrain"] * 6
+    word = "do for pre-training, but not to measure an encoder"
+
+    def said(columns, rows):
+        (tmp_path / "mine" / "labels.csv").write_text("\n".join([f"file,{columns}", *rows]))
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+        return capsys.readouterr().out
+
+    prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+    assert word in capsys.readouterr().out
+    assert word in said("yaw", [f"{file},3" for file in files])
+    assert word not in said("split", [f"{file},{part}" for file, part in zip(files, split)])
+    assert word not in said("expression", [f"{file},1" for file in files])
+    assert word not in said("au_1", [f"{file},1" for file in files])
+
+
 def test_a_packed_set_of_the_users_own(tmp_path):
     with PackedWriter(tmp_path / "mine", name="whatever", source="lab", licence="l", credit="c") as writer:
         rows = pd.DataFrame({"identity": np.arange(6), "landmarks": list(landmarks(6).reshape(6, -1))})
