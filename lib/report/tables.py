@@ -125,8 +125,8 @@ def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, .
     cells = {(k, m): _cell(scores, m, task, dataset, "corruption", k) for m in methods for k in keys}
     _mark(cells, methods, keys, transposed=True)
     caption = (
-        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under corruptions, each the mean over severities "
-        f"1 to 5: {pair} in percent and points. {_facts(scores, task, dataset, 'corruption')}"
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under corruptions, each the mean over "
+        f"{_severities(scores)}: {pair} in percent and points. {_facts(scores, task, dataset, 'corruption')}"
     )
     notes = [READING, "Worst: the worst single corruption and severity.", BOLD, _origin(dataset)]
     return Table(
@@ -206,6 +206,14 @@ def _facts(scores, task, dataset, family) -> str:
 
 def _intervals(scores) -> str:
     return INTERVALS.format(seeds=SEEDS if scores.frame["seeds"].max() > 1 else "")
+
+
+def _severities(scores) -> str:
+    frame = scores.frame
+    levels = sorted({int(s) for s in frame.loc[frame["family"] == "corruption", "severity"]} - {0})
+    if len(levels) > 2 and levels == list(range(levels[0], levels[-1] + 1)):
+        return f"severities {levels[0]} to {levels[-1]}"
+    return f"severit{'y' if len(levels) == 1 else 'ies'} {' and '.join(map(str, levels))}"
 
 
 def _origin(dataset) -> str:

@@ -18,7 +18,7 @@ def drop_per_attack(scores: Scores) -> Figure:
     place[len(attacks) :] += 0.5  # the summaries stand apart
     methods = names.ordered(scores.methods())
     offset = dict(zip(methods, np.linspace(-0.33, 0.33, len(methods)) if len(methods) > 1 else [0.0]))
-    figure = Figure(figsize=(FULL, 0.9 + 0.42 * len(rows)))
+    figure = Figure(figsize=(FULL, 0.9 + 0.52 * len(rows)))
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, (task, dataset) in zip(panels, blocks):
         for band in place[::2]:

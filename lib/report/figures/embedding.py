@@ -34,14 +34,19 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
             )
     people = np.unique(identity)
     palette = sns.color_palette("colorblind", 10).as_hex()
+    del palette[7]  # a grey, which is for the people without a colour
     shown = people[:: max(1, len(people) // PEOPLE_SHOWN)][:PEOPLE_SHOWN]
     by_expression = [palette[int(e)] for e in expression]
     person_colour = dict(zip(shown, palette))
     by_person = [person_colour.get(person, "#D9D9D9") for person in identity]
     on_top = np.isin(identity, shown)
     tile = FULL / max(len(methods), 3)
-    figure = Figure(figsize=(tile * len(methods), 2 * tile + 0.9))
+    width, height = tile * len(methods), 2 * tile + 0.65
+    figure = Figure(figsize=(width, height))
     grid = figure.subplots(2, len(methods), squeeze=False)
+    figure.subplots_adjust(
+        left=0.2 / width, right=1, bottom=0.25 / height, top=1 - 0.2 / height, wspace=0.05, hspace=0.35 / tile
+    )
     for column, method in enumerate(methods):
         points = _map(np.asarray(features[method], np.float64), seed)
         unit = _unit(np.asarray(features[method], np.float64))
@@ -63,22 +68,23 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
         grid[0, column].set_title(names.look(method).short)
     grid[0, 0].set_ylabel("by expression")
     grid[1, 0].set_ylabel("by person")
-    figure.tight_layout(w_pad=0.5, h_pad=0.6)
     dots = [
         Line2D([], [], marker="o", linestyle="", markersize=4, color=palette[i], label=name)
         for i, name in enumerate(EXPRESSIONS)
     ]
+    columns = 7 if len(methods) > 2 else 4
     figure.legend(
-        handles=dots, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=7, handletextpad=0.1, columnspacing=1.2
+        handles=dots, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, handletextpad=0.1, columnspacing=1.2
     )
-    figure.text(
-        0.5,
-        -0.11 * 2.6 / figure.get_figheight(),
-        f"bottom row: {len(shown)} of {len(people)} people in colour, the others grey",
-        ha="center",
-        fontsize=7,
-        color=FAINT,
-    )
+    if len(shown) < len(people):
+        figure.text(
+            0.5,
+            -(0.25 + 0.17 * -(-len(dots) // columns)) / height,
+            f"bottom row: {len(shown)} of {len(people)} people in colour, the others grey",
+            ha="center",
+            fontsize=7,
+            color=FAINT,
+        )
     return figure
 
 

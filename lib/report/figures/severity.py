@@ -6,20 +6,24 @@ from lib.report import names
 from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, plain
 from lib.report.summary import Scores
 
-SEVERITIES = range(1, 6)
+
+def measured(scores: Scores) -> list[float]:
+    """The severities in these results."""
+    frame = scores.frame
+    return sorted({float(s) for s in frame.loc[frame["family"] == "corruption", "severity"]} - {0.0})
 
 
 @drawn
 def drop_by_severity(scores: Scores) -> Figure:
     """A panel a task: mean drop over all corruption types at each severity, a line an encoder, bands 95% intervals."""
-    blocks = [block for block in scores.blocks() if scores.conditions(*block, "corruption")]
+    blocks, levels = [b for b in scores.blocks() if scores.conditions(*b, "corruption")], measured(scores)
     figure = Figure(figsize=(FULL, 2.5))
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, (task, dataset) in zip(panels, blocks):
         for method in names.ordered(scores.methods(task, dataset)):
-            cells = [scores(method, dataset, task, "corruption", "mean", "drop", s) for s in SEVERITIES]
-            encoder_line(axes, SEVERITIES, cells, method)
-        _panel(axes, names.task_label(task, dataset))
+            cells = [scores(method, dataset, task, "corruption", "mean", "drop", s) for s in levels]
+            encoder_line(axes, levels, cells, method)
+        _panel(axes, names.task_label(task, dataset), levels)
     panels[0].set_ylabel("Drop (points)")
     figure.tight_layout(w_pad=1.2)
     encoder_legend(figure, scores.methods())
@@ -30,20 +34,16 @@ def drop_by_severity(scores: Scores) -> Figure:
 def drop_by_corruption(scores: Scores, task: str, dataset: str, seen: tuple[str, ...] = ()) -> Figure:
     """A panel a corruption type of one task; the types of the training mixture first."""
     corruptions = sorted(scores.conditions(task, dataset, "corruption"), key=lambda name: name not in seen)
-    methods = names.ordered(scores.methods(task, dataset))
+    methods, levels = names.ordered(scores.methods(task, dataset)), measured(scores)
     columns = 4
     rows = -(-len(corruptions) // columns)
     figure = Figure(figsize=(FULL, 1.45 * rows + 0.3))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, corruption in zip(panels, corruptions):
         for method in methods:
-            encoder_line(
-                axes,
-                SEVERITIES,
-                [scores(method, dataset, task, "corruption", corruption, "drop", s) for s in SEVERITIES],
-                method,
-            )
-        _panel(axes, names.condition_label(corruption))
+            cells = [scores(method, dataset, task, "corruption", corruption, "drop", s) for s in levels]
+            encoder_line(axes, levels, cells, method)
+        _panel(axes, names.condition_label(corruption), levels)
         if seen:
             axes.set_title(
                 "seen" if corruption in seen else "unseen",
@@ -65,10 +65,10 @@ def drop_by_corruption(scores: Scores, task: str, dataset: str, seen: tuple[str,
     return figure
 
 
-def _panel(axes, title):
+def _panel(axes, title, levels):
     axes.set_title(title)
-    axes.set_xticks(list(SEVERITIES))
-    axes.set_xlim(0.8, 5.2)
+    axes.set_xticks(levels, [f"{level:g}" for level in levels])
+    axes.set_xlim(levels[0] - 0.2, levels[-1] + 0.2)
     axes.set_xlabel("severity")
     axes.axhline(0, color="#777777", linewidth=0.7, zorder=1)
     plain(axes)

@@ -67,7 +67,7 @@ def save(figure: Figure, path: str | Path, dpi: int = 160) -> list[Path]:
     path = Path(path)
     written = []
     figure.draw_without_rendering()
-    box = figure.get_tightbbox().padded(0.04)  # found once, since "tight" would draw the figure again for each file
+    box = figure.get_tightbbox().padded(0.08)  # found once, since "tight" would draw the figure again for each file
     for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
         target = path.with_name(path.name + suffix)
         with write_aside(target) as aside:
@@ -97,7 +97,7 @@ def encoder_line(axes: Axes, x, cells, method: str, band: bool = True) -> None:
         axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=1)
 
 
-def encoder_legend(figure: Figure, methods: list[str], y: float = 0.0, columns: int = 4) -> None:
+def encoder_legend(figure: Figure, methods: list[str]) -> None:
     """One legend for the whole figure, below it, in the order of the tables."""
     handles = []
     for method in names.ordered(methods):
@@ -117,7 +117,8 @@ def encoder_legend(figure: Figure, methods: list[str], y: float = 0.0, columns: 
                 markersize=5,
             )
         )
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, y), ncols=columns, handlelength=2.6)
+    columns = 4 if len(handles) <= 4 else 3  # four of the longest names in a row are wider than the figure
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, handlelength=2.6)
 
 
 def plain(axes: Axes, grid: str = "y") -> None:

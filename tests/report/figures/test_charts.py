@@ -91,8 +91,11 @@ def test_masking_checks(scores, results):
 
 def test_training_curves(histories):
     figure = training.training_curves(histories)
-    assert len(figure.axes) == 3 * len(histories)
-    assert "contrastive" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert len(figure.axes) == 4 * len(histories)
+    assert "contrastive" in [text.get_text() for text in figure.axes[len(histories)].get_legend().get_texts()]
+    assert figure.axes[0].get_yscale() == "log"
+    flat = histories["simclr"].assign(restoration=1.0, contrastive=2.0, orthogonal=3.0, loss=6.0)
+    assert training.training_curves({"simclr": flat}).axes[0].get_yscale() == "linear"
     with pytest.raises(ValueError, match=r"histories\['simclr'\]: missing the columns \['embedding_std'\]"):
         training.training_curves({"simclr": histories["simclr"].drop(columns="embedding_std")})
     with pytest.raises(ValueError, match="at least one"):
