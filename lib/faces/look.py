@@ -19,6 +19,7 @@ class Look:
     shadow_centre: wp.vec3
     focal: float
     exposure: float
+    contrast: float
     skin: wp.vec3
     flush: wp.vec3
     lip: wp.vec3

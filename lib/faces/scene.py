@@ -22,7 +22,7 @@ class Setting:
     """One clip's surroundings; it does not depend on the person, so it says nothing about who is seen.
 
     ``wears_glasses`` counts for people who own glasses. Colours are linear RGB, ``fov`` is in degrees, ``shift`` in
-    picture widths.
+    picture widths, ``contrast`` in 0..1: see ``lib.faces.shading.tone``.
     """
 
     key_direction: np.ndarray
@@ -32,6 +32,7 @@ class Setting:
     sky: np.ndarray
     ground: np.ndarray
     exposure: float
+    contrast: float
     background: dict[str, np.ndarray]
     fov: float
     zoom: float
@@ -83,7 +84,7 @@ def make_setting(rng: np.random.Generator) -> Setting:
     if rng.random() < 0.35:  # a plain wall
         background["back_low"] = background["back_top"] * rng.uniform(0.5, 1.1)
         background["blob_b_colour"] = background["back_top"]
-    exposure = 1.15 / (0.5 * strength + 0.55 * sky.mean() + 0.3 * fill.mean() + 0.28)
+    exposure = 1.05 / (0.5 * strength + 0.55 * sky.mean() + 0.3 * fill.mean() + 0.28)
     return Setting(
         key_direction=_direction(azimuth, rng.uniform(8, 55)), key=key,
         fill_direction=_direction(-side * rng.uniform(20, 80), rng.uniform(-10, 30)), fill=fill, sky=sky, ground=ground,
@@ -92,7 +93,7 @@ def make_setting(rng: np.random.Generator) -> Setting:
         cloth=_colour(rng, 0.02, 0.7),
         cloth_second=_colour(rng, 0.02, 0.8), stripes=float(rng.random() < 0.22) * 0.85,
         vee=float(rng.choice([0.0, 0.0, 0.5, 1.0])), collar=float(rng.choice([0.0, 0.0, 0.1, 0.22])),
-        wears_glasses=bool(rng.random() < 0.8))
+        wears_glasses=bool(rng.random() < 0.8), contrast=float(rng.uniform(0.6, 1.0)))
 
 
 def quaternion(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -145,8 +146,8 @@ def frame_of(person: Identity, setting: Setting, clip: Clip, at: int, actions: n
     at_face = rotate(head, middle - PIVOT)
     shift = np.array([span * setting.shift[0], span * setting.shift[1], -distance]) - at_face
     look = np.zeros((), RECORD)
-    for name in ("key_direction", "key", "fill_direction", "fill", "sky", "ground", "exposure", "cloth",
-                 "cloth_second"):
+    for name in ("key_direction", "key", "fill_direction", "fill", "sky", "ground", "exposure", "contrast",
+                 "cloth", "cloth_second"):
         look[name] = getattr(setting, name)
     for name, value in setting.background.items():
         look[name] = value

@@ -126,6 +126,12 @@ def srgb(x: float) -> float:
 
 
 @wp.func
+def tone(y: float, contrast: float) -> float:
+    """A camera's S-shaped curve on display values 0..1: up to 1.5 times the contrast in the middle, none at the ends."""
+    return y + contrast * (y * y * (3.0 - 2.0 * y) - y)
+
+
+@wp.func
 def kind_at(key: wp.int64, kind: wp.array(dtype=int)) -> int:
     """The kind of part a visibility key shows, -1 for the background."""
     if key == wp.int64(0):
@@ -230,6 +236,10 @@ def shade(keys: wp.array3d(dtype=wp.int64), shadow: wp.array3d(dtype=wp.int64), 
             e = look.exposure
             total += wp.vec3(shoulder(colour[0] * e), shoulder(colour[1] * e), shoulder(colour[2] * e))
     total = total / count
+    shown = wp.vec3(tone(srgb(total[0]), look.contrast), tone(srgb(total[1]), look.contrast),
+                    tone(srgb(total[2]), look.contrast))
+    grey = 0.3 * shown[0] + 0.59 * shown[1] + 0.11 * shown[2]
     for channel in range(3):
-        image[b, row, column, channel] = wp.uint8(wp.clamp(srgb(total[channel]) * 255.0 + 0.5, 0.0, 255.0))
+        value = shown[channel] + 0.25 * look.contrast * (grey - shown[channel])  # the curve alone would raise colours too
+        image[b, row, column, channel] = wp.uint8(wp.clamp(value * 255.0 + 0.5, 0.0, 255.0))
     mask[b, row, column] = wp.uint8(label)

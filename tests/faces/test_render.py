@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import warp as wp
 
 from lib.faces import render, shading
 from lib.faces.clips import make_clip
@@ -11,7 +12,7 @@ from lib.faces.geometry import KINDS
 from lib.faces.identity import make_identity
 from lib.faces.sample import draw_takes, make_take, sample_faces
 from lib.faces.scene import quaternion, rotate
-from lib.faces.shading import MASK_NAMES
+from lib.faces.shading import MASK_NAMES, tone
 
 SIZE = 64
 PART = {name: index for index, name in enumerate(MASK_NAMES)}
@@ -116,6 +117,22 @@ def test_same_bytes_twice_and_in_any_batch(monkeypatch):
         np.testing.assert_array_equal(together[0], other[0])
         np.testing.assert_array_equal(together[2], other[2])
     pd.testing.assert_frame_equal(together[1], again[1])
+
+
+def test_tone_curve_is_an_s():
+    """The camera's curve keeps black, grey and white where they are and is steepest in the middle."""
+
+    @wp.kernel
+    def curve(contrast: float, out: wp.array(dtype=float)):
+        i = wp.tid()
+        out[i] = tone(float(i) / 100.0, contrast)
+
+    for contrast in (0.0, 0.5, 1.0):
+        out = wp.zeros(101, dtype=float, device="cpu")
+        wp.launch(curve, 101, [contrast, out], device="cpu")
+        y = out.numpy()
+        assert np.allclose(y[[0, 50, 100]], [0, 0.5, 1], atol=1e-6) and (np.diff(y) >= 0).all()
+        assert np.isclose((y[51] - y[49]) * 50, 1 + 0.5 * contrast, atol=1e-3)
 
 
 def test_silhouette_is_antialiased():
