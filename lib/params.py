@@ -93,11 +93,13 @@ class Method:
     Attributes:
         method: the system's name.
         surrogate: the method whose adversarial images are tried on this one, to see that no gradient is masked.
+        epochs: the number of epochs where it differs from ``schedule.epochs``, else None.
         config: the system's own configuration.
     """
 
     method: str
     surrogate: str
+    epochs: int | None
     config: typing.Any
 
 
@@ -114,6 +116,11 @@ class Params:
     methods: dict[str, Method]
     controls: dict[str, Control]
     probe: ProbeParams
+
+    def schedule_of(self, method: str) -> Schedule:
+        """The schedule of one of ``methods``, with its own number of epochs where it has one."""
+        epochs = self.methods[method].epochs
+        return self.schedule if epochs is None else dataclasses.replace(self.schedule, epochs=epochs)
 
 
 def load(path: str | os.PathLike | None = None) -> Params:
@@ -183,8 +190,11 @@ def _parse_method(tree, key: str) -> Method:
         raise ParamsError(f"{key}.method: unknown {tree['method']!r}; there are {', '.join(METHODS)}")
     if "surrogate" not in tree:
         raise ParamsError(f"missing key {key}.surrogate: the method whose adversarial images are tried on this one")
-    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate")}
-    return Method(tree["method"], tree["surrogate"], _parse(config, METHODS[tree["method"]], key))
+    epochs = tree.get("epochs")
+    if "epochs" in tree and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+        raise ParamsError(f"{key}.epochs: expected an integer >= 1 (or no such key: schedule.epochs), got {epochs!r}")
+    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate", "epochs")}
+    return Method(tree["method"], tree["surrogate"], epochs, _parse(config, METHODS[tree["method"]], key))
 
 
 def _parse(value, kind, key: str):

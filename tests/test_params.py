@@ -66,6 +66,9 @@ def test_a_good_file_gives_typed_values(write):
     assert params.schedule.warmup_epochs == 1.0 and type(params.schedule.warmup_epochs) is float
     assert params.methods["plain"].method == "simclr" and params.methods["plain"].config.learning_rate == 0.001
     assert params.methods["restoring"].config.stages == 2 and params.methods["restoring"].surrogate == "plain"
+    assert params.schedule_of("plain") == params.schedule
+    own = load(write("methods.plain.epochs", 7))
+    assert own.schedule_of("plain").epochs == 7 and own.schedule_of("restoring") == own.schedule == params.schedule
     assert params.controls["pixels"].kind == "raw_pixels" and params.probe.severities == [1, 3]
     assert params.views.rotation == 10.0  # keys with a default may be left out
 
@@ -108,6 +111,9 @@ def test_a_good_file_gives_typed_values(write):
         ("views.crop", 1.5, ["views.crop: expected a share in (0, 1], got 1.5"]),
         ("views.crop", float("nan"), ["views.crop: expected a number, got NaN"]),
         ("schedule.epochs", 0, ["schedule.epochs: expected at least 1, got 0"]),
+        ("methods.plain.epochs", 0, ["methods.plain.epochs: expected an integer >= 1", "got 0"]),
+        ("methods.plain.epochs", True, ["methods.plain.epochs: expected an integer >= 1", "got True"]),
+        ("methods.plain.epochs", None, ["methods.plain.epochs: expected an integer >= 1", "got None"]),
         ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
         ("probe.attacks", ["pdg"], ["probe.attacks", "pgd", "pdg"]),
         ("probe.pairs", 30, ["probe.pairs", "multiple of 20", "30"]),

@@ -164,6 +164,7 @@ def test_every_group_of_parameters_that_a_notebook_reads_is_listed(stages):
                 node.attr for node in ast.walk(ast.parse(code))
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
             }  # fmt: skip
+            read = {"schedule" if attribute == "schedule_of" else attribute for attribute in read}
             group = found.setdefault(re.match(r"\w+", name.replace("control", "probe"))[0], (read, set()))
             group[1].update(key.split(".")[0] for key in keys(stage))
     assert len(found) == 5

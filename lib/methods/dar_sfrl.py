@@ -4,9 +4,9 @@ A degraded face is F' = F M + eps. In training M is drawn from a mixture of stru
 noise plus the worst perturbation within an L-infinity ball that sign steps find against the model itself, without labels.
 The restorer (lib.models.dafr) and a timm backbone on the restored image are trained together, one step on the sum of
 
-    L_rec   DAFR: sum over stages of |x_k - g|_1, g the clean image of the degraded one
+    L_rec   DAFR: mean over stages of |x_k - g|_1 of the degraded faces, g the clean image of each
     L_frc   facial-robust contrast: the clean view and the degraded, attacked view of a face are positives, and so are
-            two clean views, so that robustness is not bought with all of the clean score (NT-Xent, mean of the two)
+            two clean views, so that robustness is not bought with the clean score (NT-Xent, mean of the two)
     L_nsc   noise-sensitive contrast on the noise image n = y - x_K: two faces that went through the same corruption at
             the same severity are positives; every other corruption, and every clean face (the same face too), negatives
     L_orth  noise-orthogonal: the face embedding and the noise embedding share no linear direction (difference loss)
@@ -15,14 +15,15 @@ L_frc and L_nsc are balanced by a dynamic weight average, as published.
 
 Where this goes beyond, or away from, the released code (`variant: released`, lib.methods.dar_sfrl_released), after what
 the README promises ("keeps eps out of the representation", "adversarially robust"):
-    * the representation is a backbone's on the restored image, not the restored pixels;
+    * the representation is the restored pixels, as published, and a backbone's maps on the restored image;
     * clean and degraded views meet in the contrastive loss (published: the degraded folder alone);
     * positives of the noise contrast share the degradation (published: the image), so noise is what it is sensitive to;
     * L_orth acts on the embeddings that the two contrasts train (published: on frozen random projections of the pixels),
       so it cannot be met by a projection that throws everything away;
     * the contrasts use the last stage only, and there is no flip term: mirroring is one of the augmentations;
-    * one gain and one offset of the image, the part of M that has a closed form, are undone before the learned stages,
-      and the image is restored up to them (lib.models.photometric);
+    * one gain and one offset a channel, the part of M that has a closed form, are undone before the learned stages, and
+      the image is restored up to them (lib.models.photometric);
+    * DAFR begins as the identity;
     * degradations are made on the fly and known, and eps has an adversarial part, found through restorer and backbone.
 
 References: DAR-SFRL's README and configuration; Kim et al. (RoCL), NeurIPS 2020; Bousmalis et al. (DSN), NeurIPS 2016.
@@ -55,7 +56,9 @@ class DarSfrlConfig:
         temperature: of the contrastive losses (published: 0.07).
         head_hidden, head_dim: widths of the projection heads (published: 2048, 512).
         learning_rate, weight_decay: of AdamW (corrected) or Adam (released: 1e-4, 1e-3 as published).
-        photometric: corrected: undo one gain and one offset of the image before DAFR (the part of M with a closed form).
+        restorer_learning_rate: corrected: DAFR's own; it is shallow, begins as the identity and takes larger steps.
+        photometric: corrected: undo one gain and one offset a channel before DAFR (the part of M with a closed form).
+        keep_image: corrected: the restored image is a part of the representation, beside the backbone's maps.
         identity: share of images that no structured corruption touches.
         noise: corrected: largest sigma of the Gaussian noise, drawn per image; released: its sigma (published: 0.4).
         attack_steps, attack_eps, attack_alpha: corrected: the adversarial part of eps; eps and step in values of 255.
@@ -73,8 +76,10 @@ class DarSfrlConfig:
     head_hidden: int = 2048
     head_dim: int = 512
     learning_rate: float = 1e-4
+    restorer_learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     photometric: bool = True
+    keep_image: bool = True
     identity: float = 0.1
     noise: float = 0.1
     attack_steps: int = 3
@@ -126,9 +131,11 @@ class DarSfrl(nn.Module):
         self.network = Encoder(
             EncoderConfig(
                 network.image_size, network.backbone, network.backbone_args, restorer if config.stages else None,
-                config.photometric,
+                config.photometric, config.keep_image,
             )
         )  # fmt: skip
+        if self.network.restorer is not None:
+            self.network.restorer.begin_as_identity()
         self.face_head = projection(self.network.dim, config.head_hidden, config.head_dim)
         self.noise_head = NoiseHead(config.head_hidden, config.head_dim) if config.stages else None
         self.weights = DynamicWeightAverage(("robust_contrast", "sensitive_contrast"))
@@ -174,9 +181,11 @@ class DarSfrl(nn.Module):
         terms = {}
         total = torch.zeros((), device=image.device)
         if self.network.restorer is not None:
-            truth = self.network.prepare(torch.cat([clean, views["target"], views["target"]]))
+            truth = self.network.prepare(views["target"])
             restored, noise = self.network.restorer(image)
-            terms["restore"] = sum((x - truth).abs().mean() for x in restored) / len(restored)
+            # of the degraded faces alone: most faces of a batch are clean, and then leaving all as they are is best in L1
+            given_back = [x[batch : 2 * batch] for x in restored]
+            terms["restore"] = sum((x - truth).abs().mean() for x in given_back) / len(restored)
             total = total + self.config.restore_weight * terms["restore"]
             image = restored[-1]
         face = self.face_head(self.network.represent(image))
@@ -193,7 +202,10 @@ class DarSfrl(nn.Module):
         return {"loss": total, **terms, "embedding": face[:batch]}
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay)
+        restorer = [] if self.network.restorer is None else list(self.network.restorer.parameters())
+        rest = [p for p in self.parameters() if not any(p is own for own in restorer)]
+        groups = [{"params": rest}, {"params": restorer, "lr": self.config.restorer_learning_rate}]
+        return torch.optim.AdamW(groups, self.config.learning_rate, weight_decay=self.config.weight_decay)
 
     def after_step(self, step: int) -> None:
         """Nothing moves between the steps."""

@@ -25,8 +25,8 @@ def blur(encoder: Encoder, sigma: float = 1.0) -> Encoder:
 
 
 def photometric(encoder: Encoder) -> Encoder:
-    """The encoder behind the closed-form undoing of gain and offset: what that step alone gives, without DAR-SFRL."""
-    return _with_weights_of(encoder, replace(encoder.config, photometric=True))
+    """Raw pixels behind the closed-form undoing of gain and offset: what that step alone gives, without any learning."""
+    return Encoder(EncoderConfig(image_size=encoder.image_size, backbone="pixels", photometric=True)).eval()
 
 
 def identity_restorer(encoder: Encoder) -> Encoder:

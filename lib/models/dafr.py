@@ -83,6 +83,17 @@ class DAFR(nn.Module):
             raise ValueError(f"hidden: expected at least 1, got {hidden}")
         self.stages = nn.ModuleList(Stage(channels, hidden) for _ in range(stages))
 
+    def begin_as_identity(self) -> "DAFR":
+        """Zero the last layer of every block, so that x_k = y before training; returns itself.
+
+        Without it the fresh stages spoil the image, and the first hundred steps only undo that.
+        """
+        for stage in self.stages:
+            for layer in (stage.forward_operator.narrow, stage.transposed_operator.narrow, stage.project):
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
+        return self
+
     def forward(self, y: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Images [B, 3, H, W] -> (restored x_1..x_k, noise n_1..n_k), each a list of [B, 3, H, W].
 

@@ -7,7 +7,7 @@ same for every encoder:
     -> features [B, D]
 
 or, where the representation is the pixels themselves (raw pixels; the released DAR-SFRL: the restored image), flatten
-instead of the last two steps.
+instead of the last two steps; ``keep_image`` has both.
 
 File format: safetensors; the configuration as JSON in the metadata; the backbone's keys as timm names them, the
 restorer's behind ``restorer.``. Plain ``timm.create_model(..., checkpoint_path=...)`` loads a file without restorer.
@@ -42,7 +42,8 @@ class EncoderConfig:
         backbone: a timm model name, or ``pixels``: the image itself is the representation.
         backbone_args: keyword arguments for timm's model (a smaller width, say).
         restorer: DAFR's arguments (stages, channels, hidden), or None.
-        photometric: undo one gain and one offset of the image first; see lib.models.photometric.
+        photometric: undo one gain and one offset of each channel first; see lib.models.photometric.
+        keep_image: the (restored) image itself, flattened, is a part of the representation, before the backbone's maps.
         blur: sigma in px of a Gaussian blur before everything else; 0 is none. The blur-as-defence control.
     """
 
@@ -51,6 +52,7 @@ class EncoderConfig:
     backbone_args: dict = field(default_factory=dict)
     restorer: dict | None = None
     photometric: bool = False
+    keep_image: bool = False
     blur: float = 0.0
 
     def __post_init__(self):
@@ -107,7 +109,10 @@ class Encoder(nn.Module):
             return image.flatten(1)
         maps = self.backbone((image - PIXEL_MEAN) / PIXEL_STD)
         maps = maps if isinstance(maps, list) else [maps]  # timm's features_only gives the maps of several layers
-        return torch.cat([features.flatten(1) for features in maps], 1)
+        maps = [features.flatten(1) for features in ([image, *maps] if self.config.keep_image else maps)]
+        # each part counts alike in a distance, however many values it has
+        mean_size = sum(features.shape[1] for features in maps) / len(maps)
+        return torch.cat([features * (mean_size / features.shape[1]) ** 0.5 for features in maps], 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] -> features [B, dim]; differentiable down to the pixels."""

@@ -72,13 +72,26 @@ def test_noise_contrast_rewards_telling_the_kind_and_not_the_image(seeded):
 
 @pytest.mark.parametrize("settings", [{}, {"attack_steps": 0}, {"stages": 0}])
 def test_the_loss_falls(make, blobs, train_for, settings):
-    before, after = train_for(make(**settings), blobs(32), 20)
-    assert after["loss"] < 0.8 * before["loss"]
+    before, after = train_for(make(**settings), blobs(32), 60)
+    assert after["loss"] < 0.85 * before["loss"]
+    assert after["robust_contrast"] < 0.7 * before["robust_contrast"]
 
 
-def test_it_learns_to_restore(make, blobs, train_for):
-    before, after = train_for(make(restore_weight=30.0, attack_steps=0, learning_rate=1e-2), blobs(32), 20)
-    assert after["restore"] < 0.8 * before["restore"]
+def test_it_learns_to_restore(make, blobs, train_for, seeded):
+    """It begins as the identity, and after some steps gives back less noise than it was given."""
+    settings = {"restore_weight": 1000.0, "attack_steps": 0, "identity": 1.0, "noise": 0.3, "restorer_learning_rate": 1e-2}
+    method = make(channels=8, hidden=8, **settings)
+
+    def errors():
+        (views,) = method.views(blobs(32), seeded(5))
+        given, truth = (method.network.prepare(views[name]) for name in ("degraded", "target"))
+        with torch.no_grad():
+            return (given - truth).abs().mean(), (method.network.restorer(given)[0][-1] - truth).abs().mean()
+
+    given, restored = errors()
+    assert torch.equal(given, restored)
+    train_for(method, blobs(32), 60)
+    assert errors()[1] < 0.7 * given
 
 
 def test_views_are_three_pictures_of_each_image(make, blobs, seeded):
@@ -164,11 +177,11 @@ def test_every_term_is_the_slow_one(make, blobs, seeded):
     assert set(terms) == TERMS | {"loss", "embedding"}
     with torch.no_grad():
         image = method.network.prepare(torch.cat([views["clean"], views["degraded"], views["target"]]))
-        truth = method.network.prepare(torch.cat([views["clean"], views["target"], views["target"]]))
+        truth = method.network.prepare(views["target"])
         restored, noise = method.network.restorer(image)
         face = method.face_head(method.network.represent(restored[-1]))
         sensitive = method.noise_head((image - restored[-1])[:16])
-    restore = sum((x - g).abs().sum().item() for x_k in restored for x, g in zip(x_k, truth)) / (2 * truth.numel())
+    restore = sum((x - g).abs().sum().item() for x_k in restored for x, g in zip(x_k[8:16], truth)) / (2 * truth.numel())
     assert terms["restore"].item() == pytest.approx(restore, rel=1e-4)
     contrast = slow_noise_contrast(sensitive[:8], sensitive[8:], views["kind"].tolist(), 0.2)
     assert terms["sensitive_contrast"].item() == pytest.approx(contrast, rel=1e-4)
@@ -199,6 +212,9 @@ PARTS = {"restorer": "network.restorer.", "backbone": "network.backbone.", "face
 )
 def test_gradients_go_where_they_should(make, blobs, seeded, term, reached):
     method = make()
+    with torch.no_grad():  # at the very start there is no noise image, for DAFR is the identity
+        for parameter in method.network.restorer.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=seeded(1))
     method.loss(method.views(blobs(8), seeded())[0])[term].backward()
     moved = {
         part for part, prefix in PARTS.items()

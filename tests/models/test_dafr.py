@@ -44,6 +44,17 @@ def test_a_stage_is_its_formula():
     assert torch.allclose(restored[0], x, atol=1e-6) and torch.allclose(noise[0], y - x, atol=1e-6)
 
 
+def test_begins_as_the_identity_and_still_learns():
+    torch.manual_seed(0)
+    model = DAFR(2, 4, 4).begin_as_identity()
+    image = torch.rand(2, 3, 8, 8)
+    restored, noise = model(image)
+    assert all(torch.equal(x, image) for x in restored) and not torch.stack(noise).any()
+    (restored[-1] - 0.5).abs().mean().backward()
+    for stage in model.stages:
+        assert stage.forward_operator.narrow.weight.grad.any() and stage.project.weight.grad.any()
+
+
 @pytest.mark.parametrize("size", [(5, 8), (1, 1), (33, 20)])
 def test_any_size(size):
     restored, noise = DAFR(channels=4, hidden=4)(torch.rand(2, 3, *size))

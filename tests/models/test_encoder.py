@@ -10,6 +10,7 @@ import torch
 import lib
 from lib.models.controls import CONTROLS
 from lib.models.encoder import Encoder, EncoderConfig, gaussian_blur, load_encoder, save_encoder
+from lib.models.photometric import undo_gain_and_offset
 
 TINY = {"channels": [8, 8, 16, 16], "stem_width": 8}
 PLAIN = EncoderConfig(32, "resnet10t", TINY)
@@ -21,7 +22,7 @@ def images():
     return torch.rand(2, 3, 48, 40, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("config", [PLAIN, RESTORING, EncoderConfig(16, "pixels"), EncoderConfig(16, "pixels", {}, {"stages": 1})])
+@pytest.mark.parametrize("config", [PLAIN, RESTORING, EncoderConfig(16, "pixels"), EncoderConfig(16, "pixels", {}, {"stages": 1}), EncoderConfig(32, "resnet10t", TINY, photometric=True, keep_image=True)])
 def test_file_round_trip(config, images, tmp_path):
     encoder = Encoder(config).eval()
     save_encoder(encoder, tmp_path / "encoder.safetensors")
@@ -49,6 +50,18 @@ def test_features_do_not_depend_on_the_rest_of_the_batch(images):
     assert torch.allclose(encoder(images)[:1], encoder(images[:1]), atol=1e-5)
 
 
+def test_parts_of_a_representation_count_alike(images):
+    """Each of n values is weighed by sqrt(mean n / n): a part of 3,072 values does not drown one of 64 in a cosine."""
+    config = EncoderConfig(32, "resnet10t", {**TINY, "features_only": True, "out_indices": [3, 4]}, keep_image=True)
+    encoder = Encoder(config).eval()
+    image = encoder.prepare(images)
+    parts = [image, *encoder.backbone((image - 0.45) / 0.25)]
+    mean = encoder.dim / 3
+    slow = torch.cat([part.flatten(1) * (mean / part[0].numel()) ** 0.5 for part in parts], 1)
+    assert torch.allclose(encoder(images), slow, atol=1e-6)
+    assert encoder.dim == 3 * 32 * 32 + sum(part[0].numel() for part in parts[1:])
+
+
 def test_gaussian_blur_is_a_slow_convolution():
     image, sigma = torch.rand(1, 3, 12, 10), 1.0
     out = gaussian_blur(image, sigma)
@@ -68,6 +81,7 @@ def test_controls(images):
     blurred = CONTROLS["blur"](encoder)
     assert torch.allclose(blurred(images), encoder(gaussian_blur(prepared, 1.0)), atol=1e-5)
     photometric = CONTROLS["photometric"](encoder)
+    assert torch.allclose(photometric(images), undo_gain_and_offset(prepared).flatten(1))
     assert torch.allclose(photometric(images), photometric(0.5 * images + 0.2), atol=1e-4)
     assert not torch.allclose(encoder(images), encoder(0.5 * images + 0.2), atol=1e-2)
     with pytest.raises(ValueError, match="no restorer to take out"):
