@@ -31,7 +31,12 @@ def find_root(start: str | os.PathLike | None = None) -> Path:
 
 
 def enter() -> Path:
-    """Make the checkout's top folder the working directory and return it."""
+    """Make the checkout's top folder the working directory and return it.
+
+    Before torch is loaded, so that it counts: threads that wait sleep (OMP_WAIT_POLICY, where nobody set it). By default
+    they spin, and on a machine that is shared they then eat the time that the others wait for: 10 times slower was seen.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = find_root()
     os.chdir(root)
     return root

@@ -1,5 +1,6 @@
 """Where notebooks read and write; importing it must cost nothing, since every notebook does so first."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,17 @@ def test_the_root_is_found_from_a_folder_below(checkout, monkeypatch):
     monkeypatch.chdir(below)
     assert find_root() == root
     assert workplace.enter() == root == Path.cwd()
+
+
+def test_waiting_threads_sleep_unless_somebody_said_otherwise(checkout, monkeypatch):
+    monkeypatch.chdir(checkout[0])
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        workplace.enter()
+        assert os.environ["OMP_WAIT_POLICY"] == expected
+        monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is put back after the test
 
 
 def test_outside_a_checkout_it_says_so(tmp_path):
