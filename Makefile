@@ -17,7 +17,7 @@ lab: $(INSTALLED)
 	jupyter lab --notebook-dir notebooks
 
 clean:
-	rm -rf work .cache data/demo
+	rm -rf work .cache data/demo .dvc/cache .dvc/tmp
 
 $(INSTALLED): requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say which one: make PYTHON=python3 ..."; exit 1; }

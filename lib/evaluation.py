@@ -41,7 +41,7 @@ class ProbeParams:
     images: int = 140  # test images of a data set (clean and corrupted); fewer where it has fewer
     pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
     attacked: int = 60  # images or pairs of a task that are attacked: its first ones, balanced over persons
-    l2: float = 0.03  # penalty of the linear probes on standardised features; on the demo 0.001 to 0.3 score alike
+    l2: float = 0.03  # penalty of the linear probes on standardised features
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))  # all types
     severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
     # the eight of DAR-SFRL's code

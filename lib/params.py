@@ -4,12 +4,14 @@ Each group is a frozen dataclass next to the code that it drives; a group whose 
 """
 
 import dataclasses
+import difflib
 import os
 import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import yaml
 
 from lib.evaluation import ProbeParams
@@ -67,6 +69,11 @@ class Network:
 
     backbone: str
     backbone_args: dict
+
+    def __post_init__(self):
+        if not timm.is_model(self.backbone):
+            near = difflib.get_close_matches(self.backbone, timm.list_models(), 5) or ["resnet10t"]
+            raise ValueError(f"backbone: timm has no model {self.backbone!r}; it has {', '.join(near)}")
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,13 @@ def _parse_top(tree) -> Params:
             raise ParamsError(f"controls.{key}.of: {control.of!r} is not under methods ({', '.join(values['methods'])})")
         if key in values["methods"]:
             raise ParamsError(f"controls.{key}: a method has that name too; rename one of them")
-    return Params(**values)
+    params = Params(**values)
+    for key in params.methods:
+        try:
+            params.schedule_of(key)
+        except ValueError as error:
+            raise ParamsError(f"methods.{key}.epochs: {error}") from None
+    return params
 
 
 def _entries(tree: dict, name: str):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,9 +142,7 @@ def train(
 
     _write_history(history, out / HISTORY)
     save_encoder(method.encoder(), out / WEIGHTS)
-    for left in folder.iterdir():
-        left.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)  # with what a run left that was killed while it saved
     return history
 
 

@@ -112,6 +112,7 @@ def test_a_good_file_gives_typed_values(write):
         ("views.crop", float("nan"), ["views.crop: expected a number, got NaN"]),
         ("schedule.epochs", 0, ["schedule.epochs: expected at least 1, got 0"]),
         ("methods.plain.epochs", 0, ["methods.plain.epochs: expected an integer >= 1", "got 0"]),
+        ("network.backbone", "resnet10x", ["network.backbone: timm has no model 'resnet10x'", "resnet10t"]),
         ("methods.plain.epochs", True, ["methods.plain.epochs: expected an integer >= 1", "got True"]),
         ("methods.plain.epochs", None, ["methods.plain.epochs: expected an integer >= 1", "got None"]),
         ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
@@ -131,6 +132,14 @@ def test_a_mistake_is_named(write, key, value, said):
     text = message(write(key, value))
     assert all(part in text for part in said), text
     assert "\n" not in text
+
+
+def test_a_warm_up_longer_than_a_method_s_own_epochs_is_named_before_anything_runs(write):
+    text = yaml.safe_load(write("schedule.warmup_epochs", 2).read_text())
+    text["methods"]["plain"]["epochs"] = 1
+    path = write()
+    path.write_text(yaml.safe_dump(text))
+    assert "methods.plain.epochs: warmup_epochs: expected 0..epochs (1), got 2" in message(path)
 
 
 def test_two_equal_keys_are_an_error_not_the_last_one(write):

@@ -182,6 +182,9 @@ def test_the_folder_of_checkpoints_is_gone_when_all_went_well(run, tmp_path):
     with pytest.raises(Killed):
         run("a", die_at(make(), 4))
     assert files(tmp_path / "checkpoints") == ["last.pt"]
+    (run_folder,) = (tmp_path / "checkpoints").iterdir()
+    (run_folder / ".last.pt.x.part").mkdir()  # as a process leaves it that was killed while it saved
+    (run_folder / ".last.pt.x.part" / "last.pt").touch()
     run("a")
     assert list((tmp_path / "checkpoints").iterdir()) == []
 

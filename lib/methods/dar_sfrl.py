@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.degrade.mixture import TRAIN_CORRUPTIONS, degrade, degrade_with
+from lib.degrade.mixture import degrade, degrade_with
 from lib.degrade.self_supervised import adversarial_positive
 from lib.losses.contrastive import nt_xent
 from lib.losses.orthogonality import difference_loss

@@ -17,7 +17,7 @@ from lib.report.tables import all_tables
 PANELS = {
     "corruptions": ("names", "images"),
     "attacks": ("names", "encoder", "task", "clean", "images", "eps"),
-    "restoration": ("encoder", "labels", "degraded", "restored", "clean"),
+    "restoration": ("encoder", "labels", "seen", "degraded", "restored", "clean"),
     "embeddings": ("features", "expression", "identity"),
 }
 FACES = ("corruptions", "attacks", "restoration")  # the panels that show faces
@@ -35,7 +35,7 @@ def build_report(
         panels: {'source': 'rendered' or what else the faces are,
             'corruptions': {'names', 'images' [C,6,3,H,W]: clean and severities 1..5},
             'attacks': {'names', 'encoder' and 'task' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
-            'restoration': {'encoder', 'labels', 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
+            'restoration': {'encoder', 'labels', 'seen' and 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
             'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]},
             'left_out': {panel that is not there: why}}.
             Pictures are float in [0,1] or uint8, of faces that no encoder was trained on; eps is in [0,1] too. The

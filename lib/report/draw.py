@@ -94,7 +94,9 @@ def draw_all(
                 "From the degraded input y through the restored images of the stages to the clean target; n is what "
                 "the last stage removed (mid-grey = nothing). "
                 "Numbers: mean absolute difference from the clean face, in grey levels of 255.",
-                restoration.restoration(tuple(data["labels"]), data["degraded"], data["restored"], data["clean"]),
+                restoration.restoration(
+                    tuple(data["labels"]), data["seen"], data["degraded"], data["restored"], data["clean"]
+                ),
                 picture=True,
             )
         )

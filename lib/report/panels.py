@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lib.degrade.attacks import attack
 from lib.degrade.corruptions import corrupt
@@ -114,14 +115,14 @@ def _restored(encoder: Encoder, name: str, shown: Tensor, device, seed: int) -> 
     degraded = torch.cat(
         [corrupt(face[None], kind, 3, torch.Generator(device).manual_seed(seed)) for face, kind in zip(shown, kinds)]
     )
-    # what the encoder aims at is the clean face as it prepares it: gain and offset are undone in both
-    restored = torch.stack([x.clamp(0, 1) for x in encoder.restore(degraded)], 1)
+    # DAFR is given, and aims at, faces as the encoder prepares them: gain and offset are undone before its first stage
     return {
         "encoder": name,
         "labels": [kind.replace("_", " ") for kind in kinds],
-        "degraded": degraded.cpu(),
-        "restored": restored.cpu(),
-        "clean": encoder.prepare(shown).clamp(0, 1).cpu(),
+        "seen": F.interpolate(degraded, (encoder.image_size,) * 2, mode="bilinear", antialias=True).cpu(),
+        "degraded": encoder.prepare(degraded).cpu(),
+        "restored": torch.stack(encoder.restore(degraded), 1).cpu(),
+        "clean": encoder.prepare(shown).cpu(),
     }
 
 

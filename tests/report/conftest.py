@@ -206,6 +206,7 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
         "restoration": {
             "encoder": "dar_sfrl",
             "labels": ("gaussian noise, 3", "fog, 4", "contrast, 3", "PGD, 8/255", "clean"),
+            "seen": 0.5 * degraded,
             "degraded": degraded,
             "restored": restored,
             "clean": faces[:5],

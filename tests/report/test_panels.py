@@ -56,6 +56,9 @@ def test_every_panel_of_rendered_faces(encoders, faces):
     assert panels["attacks"]["images"].shape == (2, SHOWN_FACES, 3, 16, 16)
     assert (panels["attacks"]["encoder"], panels["attacks"]["task"]) == ("dar_sfrl", "expression")
     assert panels["restoration"]["restored"].shape == (SHOWN_FACES, 2, 3, 16, 16)
+    shown = panels["restoration"]
+    assert torch.equal(encoders["dar_sfrl"].prepare(shown["seen"]), shown["degraded"])
+    assert torch.allclose(torch.stack(encoders["dar_sfrl"].restore(shown["seen"]), 1), shown["restored"], atol=1e-5)
     assert set(panels["embeddings"]["features"]) == set(encoders)
     test = table.images(np.flatnonzero(table.column("split") == "probe_test")).float() / 255
     for face in panels["corruptions"]["images"][:, 0]:

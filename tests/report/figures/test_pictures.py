@@ -53,9 +53,23 @@ def test_attack_gallery_magnifies_the_perturbation(panels):
 
 def test_restoration_shows_all_stages_and_errors(panels):
     data = panels["restoration"]
-    figure = restoration.restoration(data["labels"], data["degraded"], data["restored"], data["clean"])
+    figure = restoration.restoration(data["labels"], data["seen"], data["degraded"], data["restored"], data["clean"])
     shown = texts(figure)
-    assert {"input y", "$x_1$", "$x_3$", "$n_3$ ×2", "clean target", *data["labels"]} <= shown
+    assert {"input y", "$x_1$", "$x_3$", "$n_3$ ×2", "target", "face F'", *data["labels"]} <= shown
     assert f"{255 * np.abs(data['degraded'][0] - data['clean'][0]).mean():.1f}" in shown
     with pytest.raises(ValueError, match="restored: expected"):
-        restoration.restoration(data["labels"][:2], data["degraded"], data["restored"], data["clean"])
+        restoration.restoration(data["labels"][:2], data["seen"], data["degraded"], data["restored"], data["clean"])
+
+
+def test_restoration_takes_the_rest_from_the_input_of_the_restorer(panels):
+    """With a restorer that does nothing n_k is flat grey, and y and x_1 are equally far from the target."""
+    data = panels["restoration"]
+    degraded = data["degraded"] * 1.5 - 0.4  # beyond 0..1, as faces whose gain was undone may be
+    figure = restoration.restoration(data["labels"], data["seen"], degraded, degraded[:, None], data["clean"])
+    sheet = figure.axes[0].images[0].get_array()
+    size, gap = degraded.shape[-1], max(1, degraded.shape[-1] // 24)
+    left = 3 * (size + gap) + 3 * (size // 10)  # F', y, x_1, then n_1
+    assert (sheet[:size, left : left + size] == 128).all()
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    first = f"{255 * np.abs(degraded[0] - data['clean'][0]).mean():.1f}"
+    assert shown.count(first) >= 2
