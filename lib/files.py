@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+LEAST_FREE = 2**16  # bytes: a write that failed with less than this left on the disk failed for want of space
+
+
 class DiskFull(OSError):
     """The disk filled up while an output was written; nothing is left under the output's name."""
 
@@ -34,10 +37,12 @@ def write_aside(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
             target.mkdir()
         yield target
         _put_in_place(target, path, aside / "previous" if folder else None)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        # torch, safetensors and numpy turn ENOSPC into errors of their own; that nothing is left on the disk tells then
+        told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if told or _free_bytes(path.parent) < LEAST_FREE:
             raise DiskFull(
-                error.errno, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run"
+                errno.ENOSPC, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run"
                 " again; nothing was left under that name"
             ) from error
         raise
@@ -58,8 +63,13 @@ def _put_in_place(target: Path, path: Path, previous: Path | None) -> None:
         raise
 
 
-def _free(folder: Path) -> str:
+def _free_bytes(folder: Path) -> float:
     try:
-        return f" ({shutil.disk_usage(folder).free / 2**20:.0f} MiB free)"
+        return shutil.disk_usage(folder).free
     except OSError:  # the folder itself could not be made
-        return ""
+        return float("inf")
+
+
+def _free(folder: Path) -> str:
+    free = _free_bytes(folder)
+    return f" ({free / 2**20:.0f} MiB free)" if free < float("inf") else ""

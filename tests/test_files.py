@@ -79,3 +79,13 @@ def test_a_disk_full_before_the_first_byte_is_named(tmp_path, monkeypatch):
 def test_other_errors_pass_as_they_are(tmp_path):
     with pytest.raises(PermissionError, match="not yours"), write_aside(tmp_path / "out"):
         raise PermissionError(errno.EACCES, "not yours")
+
+
+@pytest.mark.parametrize(("free", "expected"), [(0, DiskFull), (2**30, RuntimeError)])
+def test_a_full_disk_is_told_when_the_library_hides_it(tmp_path, monkeypatch, free, expected):
+    """torch.save and safetensors raise errors of their own, without ENOSPC, when the disk is full."""
+    usage = type(files.shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(2**40, 2**40 - free, free))
+    with pytest.raises(expected), write_aside(tmp_path / "last.pt"):
+        raise RuntimeError("PytorchStreamWriter failed writing file: unexpected pos")
+    assert os.listdir(tmp_path) == []

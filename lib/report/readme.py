@@ -22,7 +22,7 @@ from lib.results import read_results
 
 MAKER = "written by python -m lib.report.readme"
 RESULTS, RUN = "results.csv", "run.json"
-CELLS = (("clean", "clean", None), ("corruption", "mean", "drop"), ("attack", "mean", "drop"))
+CELLS = (("clean", "clean", None), ("corruption", "mean", "drop"), ("attack", "mean", "drop"), ("attack", "mean", None))
 
 
 def blocks(reports: Path) -> dict[str, str]:
@@ -43,7 +43,7 @@ def _results(results, run: dict) -> str:
     shown = main_blocks(scores)
     head = ["Encoder"] + [
         f"{names.task_label(*block)}:<br>{what}" if i == 0 else what
-        for block in shown for i, what in enumerate(("clean", "drop, corruptions", "drop, attacks"))
+        for block in shown for i, what in enumerate(("clean", "drop, corruptions", "drop, attacks", "left, attacks"))
     ]
     lines = [" | ".join(head), " | ".join([":--"] + ["--:"] * (len(head) - 1))]
     for method in names.ordered(scores.methods()):
@@ -56,7 +56,8 @@ def _results(results, run: dict) -> str:
     return "\n".join(
         [" ".join(answer(results)), "", *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
-         f"{run['attack_eps']:g}/255), in brackets 95% intervals over people. {facts}.", "",
+         f"{run['attack_eps']:g}/255, of the attacked images alone: their clean score is drop + left), in brackets 95% "
+         f"intervals over people. {facts}.", "",
          f"<details><summary>The {len(claims)} statements that were checked</summary>", "", *checked, "", "</details>"]
     )
 
