@@ -42,7 +42,7 @@ def write_aside(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
         told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if told or _free_bytes(path.parent) < LEAST_FREE:
             raise DiskFull(
-                errno.ENOSPC, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run"
+                error.errno if told else errno.ENOSPC, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run"
                 " again; nothing was left under that name"
             ) from error
         raise
