@@ -25,7 +25,12 @@ def blur(encoder: Encoder, sigma: float = 1.0) -> Encoder:
 
 
 def photometric(encoder: Encoder) -> Encoder:
-    """Raw pixels behind the closed-form undoing of gain and offset: what that step alone gives, without any learning."""
+    """The encoder behind the closed-form undoing of gain and offset: what that step alone gives, without DAR-SFRL."""
+    return _with_weights_of(encoder, replace(encoder.config, photometric=True))
+
+
+def photometric_pixels(encoder: Encoder) -> Encoder:
+    """Raw pixels behind that step: what it gives without any learning."""
     return Encoder(EncoderConfig(image_size=encoder.image_size, backbone="pixels", photometric=True)).eval()
 
 
@@ -52,5 +57,6 @@ CONTROLS = {
     "untrained": untrained,
     "blur": blur,
     "photometric": photometric,
+    "photometric_pixels": photometric_pixels,
     "identity_restorer": identity_restorer,
 }

@@ -30,7 +30,10 @@ ENCODERS = {
     "untrained": Look("untrained encoder", "control", DARK, "v", (0, (4, 1.5)), short="untrained"),
     "blur": Look("SimCLR after blur", "control", GREEN, "P", (0, (4, 1.2, 1, 1.2)), short="SimCLR blur"),
     "photometric": Look(
-        "raw pixels, gain and offset undone", "control", "#8C6D31", "p", (0, (5, 1, 1, 1, 1, 1)), short="pixels gain"
+        "SimCLR, gain and offset undone", "control", "#8C6D31", "p", (0, (5, 1, 1, 1, 1, 1)), short="SimCLR gain"
+    ),
+    "photometric_pixels": Look(
+        "raw pixels, gain and offset undone", "control", "#B8A46A", "8", (0, (3, 1, 1, 1)), short="pixels gain"
     ),
     "identity_restorer": Look(
         "DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."

@@ -80,8 +80,9 @@ def test_controls(images):
     assert torch.equal(untrained(images), CONTROLS["untrained"](encoder)(images))
     blurred = CONTROLS["blur"](encoder)
     assert torch.allclose(blurred(images), encoder(gaussian_blur(prepared, 1.0)), atol=1e-5)
+    pixels = CONTROLS["photometric_pixels"](encoder)
+    assert torch.allclose(pixels(images), undo_gain_and_offset(prepared).flatten(1))
     photometric = CONTROLS["photometric"](encoder)
-    assert torch.allclose(photometric(images), undo_gain_and_offset(prepared).flatten(1))
     assert torch.allclose(photometric(images), photometric(0.5 * images + 0.2), atol=1e-4)
     assert not torch.allclose(encoder(images), encoder(0.5 * images + 0.2), atol=1e-2)
     with pytest.raises(ValueError, match="no restorer to take out"):
