@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 VENV := $(CURDIR)/.venv
 INSTALLED := $(VENV)/.installed
 export PATH := $(VENV)/bin:$(PATH)
-export OMP_WAIT_POLICY ?= PASSIVE# waiting threads sleep: lib/workplace.py says why
+# waiting threads sleep: lib/workplace.py says why
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: repro test lab clean
 repro: $(INSTALLED)

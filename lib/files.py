@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-
 LEAST_FREE = 2**16  # bytes: a write that failed with less than this left on the disk failed for want of space
 
 
@@ -42,8 +41,9 @@ def write_aside(path: str | os.PathLike, folder: bool = False) -> Iterator[Path]
         told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if told or _free_bytes(path.parent) < LEAST_FREE:
             raise DiskFull(
-                error.errno if told else errno.ENOSPC, f"the disk is full{_free(path.parent)} while writing {path}: free some space and run"
-                " again; nothing was left under that name"
+                error.errno if told else errno.ENOSPC,
+                f"the disk is full{_free(path.parent)} while writing {path}: free some space and run again; nothing was"
+                " left under that name",
             ) from error
         raise
     finally:

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
 import torch
@@ -171,8 +171,12 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
     """A short hash of everything that the trained weights depend on: parameters, code, data, seed, torch."""
     parts = hashlib.sha256()
     encoder = method.encoder().config
-    views = getattr(method, "view_config", None)
-    settings = [type(method).__name__, asdict(method.config), asdict(encoder), asdict(views) if views else None]
+    for name in ("config", "view_config"):
+        if not is_dataclass(getattr(method, name, None)):
+            raise ValueError(
+                f"{type(method).__name__}.{name}: expected a dataclass; a checkpoint is recognised by a method's settings"
+            )
+    settings = [type(method).__name__, asdict(method.config), asdict(encoder), asdict(method.view_config)]
     settings += [asdict(schedule), seed, torch.__version__, data]
     parts.update(json.dumps(settings, sort_keys=True).encode())
     root = Path(__file__).parent

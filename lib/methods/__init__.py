@@ -1,6 +1,7 @@
 """Methods: one file a published system, all with the same small protocol.
 
-A method is an ``nn.Module`` with a frozen ``config_class`` and
+A method is an ``nn.Module`` built from (config, network, views) that keeps its settings as ``config`` and ``view_config``,
+frozen dataclasses that a checkpoint is recognised by, and has
 
     views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each
     loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter

@@ -96,6 +96,11 @@ class DarSfrlConfig:
             raise ValueError(f"variant: expected 'released' or 'corrected', got {self.variant!r}")
         if self.variant == "released" and self.stages < 1:
             raise ValueError("stages: the released variant is its restorer, it needs at least 1 stage")
+        for name in ("temperature", "learning_rate", "restorer_learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if self.channels < 2 or self.channels % 2:
+            raise ValueError(f"channels: expected an even number >= 2, got {self.channels}")
         if not 0 <= self.identity <= 1:
             raise ValueError(f"identity: expected a share in [0, 1], got {self.identity}")
         for name in ("stages", "noise", "attack_steps", "attack_eps", "restore_weight", "orthogonal_weight"):

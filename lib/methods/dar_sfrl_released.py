@@ -33,7 +33,7 @@ class DarSfrlReleased(nn.Module):
 
     def __init__(self, config, network: EncoderConfig, views: Views):
         super().__init__()
-        self.config = config
+        self.config, self.view_config = config, views  # its augmentations are the published ones, whatever the views
         restorer = {"stages": config.stages, "channels": config.channels, "hidden": config.hidden}
         self.network = Encoder(EncoderConfig(network.image_size, "pixels", restorer=restorer))
         heads = (self.network.dim, config.head_hidden, config.head_dim)

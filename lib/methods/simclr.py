@@ -45,14 +45,15 @@ class SimCLRConfig:
     def __post_init__(self):
         if self.variant != "corrected":
             raise ValueError(f"variant: SimCLR has only 'corrected', got {self.variant!r}")
+        for name in ("temperature", "learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
         if self.attack_steps < 0:
             raise ValueError(f"attack_steps: expected 0 (none) or more, got {self.attack_steps}")
 
 
 class SimCLR(nn.Module):
     """Two views of an image attract each other, all other images of the batch repel; optionally a third, adversarial view."""
-
-    config_class = SimCLRConfig
 
     def __init__(self, config: SimCLRConfig, network: EncoderConfig, views: Views):
         super().__init__()

@@ -110,7 +110,7 @@ class Encoder(nn.Module):
         maps = self.backbone((image - PIXEL_MEAN) / PIXEL_STD)
         maps = maps if isinstance(maps, list) else [maps]  # timm's features_only gives the maps of several layers
         maps = [features.flatten(1) for features in ([image, *maps] if self.config.keep_image else maps)]
-        # each part counts alike in a distance, however many values it has
+        # a part weighs in a distance by its mean square, not by how many values it has
         mean_size = sum(features.shape[1] for features in maps) / len(maps)
         return torch.cat([features * (mean_size / features.shape[1]) ** 0.5 for features in maps], 1)
 

@@ -50,7 +50,7 @@ def test_features_do_not_depend_on_the_rest_of_the_batch(images):
     assert torch.allclose(encoder(images)[:1], encoder(images[:1]), atol=1e-5)
 
 
-def test_parts_of_a_representation_count_alike(images):
+def test_a_part_of_a_representation_does_not_weigh_by_its_size(images):
     """Each of n values is weighed by sqrt(mean n / n): a part of 3,072 values does not drown one of 64 in a cosine."""
     config = EncoderConfig(32, "resnet10t", {**TINY, "features_only": True, "out_indices": [3, 4]}, keep_image=True)
     encoder = Encoder(config).eval()

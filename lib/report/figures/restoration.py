@@ -15,12 +15,9 @@ def restoration(labels: tuple[str, ...], seen, degraded, restored, clean, gain: 
     [N,3,H,W], ``restored`` [N,k,3,H,W], ``labels`` N names of the degradations; values beyond 0..1 are cut for display
     only. Below y and x_k stands the mean absolute difference from the target, in grey levels of 255.
     """
-    picture, _, _, _ = (
-        as_pictures(seen, "seen", 4),
-        as_pictures(degraded, "degraded", 4),
-        as_pictures(restored, "restored", 5),
-        as_pictures(clean, "clean", 4),
-    )
+    picture = as_pictures(seen, "seen", 4)
+    for images, name, dims in ((degraded, "degraded", 4), (restored, "restored", 5), (clean, "clean", 4)):
+        as_pictures(images, name, dims)  # says what is wrong with them
     y, x, target = (_unit(images) for images in (degraded, restored, clean))  # as the network has them, not clipped
     if len(labels) != len(y) or x.shape[0] != len(y) or target.shape != y.shape or x.shape[2:] != y.shape[1:]:
         raise ValueError(
