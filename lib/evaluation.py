@@ -35,12 +35,26 @@ CODE = ("evaluation.py", "conditions.py", "metrics.py", "probes", "degrade", "mo
 
 
 @dataclass(frozen=True)
+class Attacked:
+    """How many images (verification: pairs) of each task are attacked: its first ones, balanced over persons."""
+
+    expression: int = 60
+    action_units: int = 60
+    verification: int = 60
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
 class ProbeParams:
     """What is measured, and on how much."""
 
     images: int = 140  # test images of a data set (clean and corrupted); fewer where it has fewer
     pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
-    attacked: int = 60  # images or pairs of a task that are attacked: its first ones, balanced over persons
+    attacked: Attacked = field(default_factory=Attacked)  # attacks cost most of the time
     l2: float = 0.03  # penalty of the linear probes on standardised features
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))  # all types
     severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
@@ -58,7 +72,7 @@ class ProbeParams:
     batch_size: int = 128  # images that go through the encoder at once
 
     def __post_init__(self):
-        for name in ("images", "attacked", "steps", "checked", "queries", "resamples", "batch_size"):
+        for name in ("images", "steps", "checked", "queries", "resamples", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.pairs < 20 or self.pairs % 20:
@@ -193,7 +207,12 @@ def evaluate(
         grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
         for i, task in enumerate(tasks):
             jobs += attack_jobs(
-                task, params.attacks, steps=params.steps, sweep=params.sweep, items=params.attacked, **grid
+                task,
+                params.attacks,
+                steps=params.steps,
+                sweep=params.sweep,
+                items=getattr(params.attacked, task.name),
+                **grid,
             )
             if checks:
                 twins = {name: fitted[i] for name, fitted in others.items()}
@@ -209,7 +228,7 @@ def evaluate(
             meter.step(job.cost, job.name)
     rows = []
     for task, scores in zip(tasks, clean):
-        found = measured[task] + known_sweep(params, scores, measured[task])
+        found = measured[task] + known_sweep(params, getattr(params.attacked, task.name), scores, measured[task])
         rows += tally(task, scores, found, method=method, seed=seed, resamples=params.resamples, seen=seen)
     return results_frame(rows)
 
@@ -222,11 +241,11 @@ def clean_scores(task: Task, batch_size: int, device) -> np.ndarray:
     return to_numpy(task.head(features[place.to(device)], torch.arange(len(task), device=device)))
 
 
-def known_sweep(params: ProbeParams, clean: np.ndarray, measured: Sequence[Measured]) -> list[Measured]:
+def known_sweep(params: ProbeParams, attacked: int, clean: np.ndarray, measured: Sequence[Measured]) -> list[Measured]:
     """The sweep's points that cost nothing: eps 0 (the clean scores of the attacked items) and pgd's own eps."""
     if not params.sweep:
         return []
-    size = min(params.attacked, len(clean))
+    size = min(attacked, len(clean))
     own = [m for m in measured if (m.family, m.condition) == ("attack", "pgd")]
     return [Measured("sweep", "pgd", 0, clean[:size]), *(Measured("sweep", "pgd", params.eps, m.scores) for m in own)]
 

@@ -74,7 +74,8 @@ def train(
 
     Args:
         method: see lib.methods; its fresh weights must come from ``seed`` too (see :func:`seeded`).
-        table: a FaceTable; all of its images are used, no other column is read. data: its checksum.
+        table: a FaceTable; all of its images are used, and of its columns at most which clip an image is from.
+            data: its checksum.
         checkpoints: where rolling checkpoints live; this run's is deleted when it ends well.
         label: how progress lines call the run.
 
@@ -140,6 +141,7 @@ def train(
             saved = time.monotonic()
             _save(state, method, optimizer, step, history, sums)
 
+    method.finish(table, device)
     _write_history(history, out / HISTORY)
     save_encoder(method.encoder(), out / WEIGHTS)
     shutil.rmtree(folder)  # with what a run left that was killed while it saved
@@ -168,7 +170,7 @@ def collapse_meter(embedding: Tensor) -> dict[str, float]:
 
 
 def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> str:
-    """A short hash of everything that the trained weights depend on: parameters, code, data, seed, torch."""
+    """A short hash of everything that the trained weights depend on: parameters, code, data, seed, device, torch."""
     parts = hashlib.sha256()
     encoder = method.encoder().config
     for name in ("config", "view_config"):
@@ -177,7 +179,8 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
                 f"{type(method).__name__}.{name}: expected a dataclass; a checkpoint is recognised by a method's settings"
             )
     settings = [type(method).__name__, asdict(method.config), asdict(encoder), asdict(method.view_config)]
-    settings += [asdict(schedule), seed, torch.__version__, data]
+    device = next((p.device.type for p in method.parameters()), "cpu")
+    settings += [asdict(schedule), seed, torch.__version__, device, data]
     parts.update(json.dumps(settings, sort_keys=True).encode())
     root = Path(__file__).parent
     for name in CODE:

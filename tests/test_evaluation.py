@@ -8,14 +8,14 @@ import torch
 
 import lib.evaluation
 from lib.bootstrap import interval, subject_draws, subject_sums
-from lib.evaluation import ProbeParams, evaluate, items_of, tasks_of
+from lib.evaluation import Attacked, ProbeParams, evaluate, items_of, tasks_of
 from lib.results import write_results
 from lib.tally import Measured, tally
 
 SMALL = ProbeParams(
     images=70,
     pairs=40,
-    attacked=21,
+    attacked=Attacked(21, 21, 21),
     corruptions=["gaussian_noise", "contrast"],
     severities=[1, 4],
     attacks=["pgd", "mifgsm", "upgd"],
@@ -360,7 +360,6 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
         ({"sweep": [8]}, "sweep must hold positive eps"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"resamples": 0}, "resamples must be"),
-        ({"attacked": 0}, "attacked must be"),
         ({"check_steps": []}, "check_steps must hold"),
         ({"check_steps": [0]}, "check_steps must hold"),
         ({"queries": 0}, "queries must"),
@@ -369,3 +368,8 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
 def test_a_bad_parameter_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         ProbeParams(**change)
+
+
+def test_a_bad_number_of_attacked_items_is_named():
+    with pytest.raises(ValueError, match="verification must be at least 1, got 0"):
+        Attacked(verification=0)

@@ -21,7 +21,7 @@ GOOD = {
         "restoring": {"method": "dar_sfrl", "surrogate": "plain", "stages": 2, "legacy_pairs": False},
     },
     "controls": {"pixels": {"of": "plain", "kind": "raw_pixels"}},
-    "probe": {"attacked": 20, "severities": [1, 3]},
+    "probe": {"attacked": {"expression": 20}, "severities": [1, 3]},
 }  # fmt: skip
 
 

@@ -38,10 +38,11 @@ TINY = {
     "methods": {
         "simclr": {"method": "simclr", "surrogate": "dar_sfrl", "head_hidden": 16, "head_dim": 8},
         "dar_sfrl": {"method": "dar_sfrl", "surrogate": "simclr", "stages": 1, "channels": 2, "hidden": 2,
-                     "head_hidden": 16, "head_dim": 8, "attack_steps": 1},
+                     "head_hidden": 16, "head_dim": 8, "attack_steps": 1, "components": 8},
     },
     "controls": {"raw_pixels": {"of": "simclr", "kind": "raw_pixels"}},
-    "probe": {"images": 60, "pairs": 20, "attacked": 20, "corruptions": ["gaussian_noise", "contrast"], "severities": [3],
+    "probe": {"images": 60, "pairs": 20, "attacked": {"expression": 20, "action_units": 20, "verification": 20},
+              "corruptions": ["gaussian_noise", "contrast"], "severities": [3],
               "attacks": ["pgd", "bim"], "steps": 1, "sweep": [64], "checked": 4, "check_steps": [1, 2], "queries": 2,
               "resamples": 50},
 }  # fmt: skip
@@ -197,10 +198,10 @@ def test_a_second_repro_does_nothing(clone, first):
 
 
 def test_a_changed_probe_touches_probes_and_figures_only(clone, first):
-    clone.set("probe.attacked", 18)
+    clone.set("probe.attacked.expression", 18)
     said = clone.run("dvc", "repro", "--dry")
     assert sorted(stages_run(said)) == ["control@raw_pixels", "figures", "probe@dar_sfrl", "probe@simclr"]
-    clone.set("probe.attacked", 20)
+    clone.set("probe.attacked.expression", 20)
     clone.set("methods.dar_sfrl.learning_rate", 2.0e-4)
     assert stages_run(clone.run("dvc", "repro", "--dry"))[0] == "pretrain@dar_sfrl"
     clone.set("methods.dar_sfrl", TINY["methods"]["dar_sfrl"])
@@ -258,12 +259,12 @@ def test_an_experiment_sets_a_parameter(clone, first):
     subprocess.run(["git", "add", "-A"], cwd=clone.root, check=True)
     subprocess.run(["git", "commit", "-q", "-m", "Results"], cwd=clone.root, check=True)
     before = clone.read("work/probe/raw_pixels/results.csv")
-    said = clone.run("dvc", "exp", "run", "-S", "probe.attacked=10", "control@raw_pixels")
+    said = clone.run("dvc", "exp", "run", "-S", "probe.attacked.expression=10", "control@raw_pixels")
     assert stages_run(said) == ["control@raw_pixels"] and "Ran experiment" in said
-    assert yaml.safe_load(clone.read("params.yaml"))["probe"]["attacked"] == 10
+    assert yaml.safe_load(clone.read("params.yaml"))["probe"]["attacked"]["expression"] == 10
     assert clone.read("work/probe/raw_pixels/results.csv") != before
-    assert "probe.attacked" in clone.run("dvc", "exp", "show", "--csv")
-    clone.set("probe.attacked", 20)
+    assert "probe.attacked.expression" in clone.run("dvc", "exp", "show", "--csv")
+    clone.set("probe.attacked.expression", 20)
     said = clone.run("dvc", "repro", "control@raw_pixels")  # known from before, so nothing is measured again
     assert "cached" in said and clone.read("work/probe/raw_pixels/results.csv") == before
 

@@ -7,6 +7,7 @@ frozen dataclasses that a checkpoint is recognised by, and has
     loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
     optimizer()              -> the optimiser over what the method trains
     after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues
+    finish(table, device)    -> after the last step: what has a closed form, fitted to the pre-training images
     encoder()                -> the Encoder to keep
 
 Every method has ``variant``: 'released' does what the published code does (crashes fixed), 'corrected' what its authors

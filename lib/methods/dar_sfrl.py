@@ -4,18 +4,21 @@ A degraded face is F' = F M + eps. In training M is drawn from a mixture of stru
 noise plus the worst perturbation within an L-infinity ball that sign steps find against the model itself, without labels.
 The restorer (lib.models.dafr) and a timm backbone on the restored image are trained together, one step on the sum of
 
-    L_rec   DAFR: mean over stages of |x_k - g|_1 of the degraded faces, g the clean image of each
+    L_rec   DAFR: mean over stages of |x_k - g|_1 of the degraded faces, g the clean image of each, and, weighted less, of
+            clean faces, so that restoring does not smooth what needs none
     L_frc   facial-robust contrast: the clean view and the degraded, attacked view of a face are positives, and so are
             two clean views, so that robustness is not bought with the clean score (NT-Xent, mean of the two)
     L_nsc   noise-sensitive contrast on the noise image n = y - x_K: two faces that went through the same corruption at
             the same severity are positives; every other corruption, and every clean face (the same face too), negatives
     L_orth  noise-orthogonal: the face embedding and the noise embedding share no linear direction (difference loss)
 
-L_frc and L_nsc are balanced by a dynamic weight average, as published.
+L_frc and L_nsc are balanced by a dynamic weight average, as published. After the last step a readout (lib.models.readout)
+is fitted without labels; it decides which directions of all this a probe gets to see.
 
 Where this goes beyond, or away from, the released code (`variant: released`, lib.methods.dar_sfrl_released), after what
 the README promises ("keeps eps out of the representation", "adversarially robust"):
-    * the representation is the restored pixels, as published, and a backbone's maps on the restored image;
+    * the representation is a readout of the restored pixels, as published, and of a backbone's maps on the restored image;
+      the readout looks at which clip an image is from (never at who is in it);
     * clean and degraded views meet in the contrastive loss (published: the degraded folder alone);
     * positives of the noise contrast share the degradation (published: the image), so noise is what it is sensitive to;
     * L_orth acts on the embeddings that the two contrasts train (published: on frozen random projections of the pixels),
@@ -43,6 +46,7 @@ from lib.methods.modes import eval_mode
 from lib.methods.simclr import two_view_nt_xent
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import projection
+from lib.models.readout import fit_readout
 from lib.views import Views, random_view, uniform
 
 
@@ -58,11 +62,14 @@ class DarSfrlConfig:
         learning_rate, weight_decay: of AdamW (corrected) or Adam (released: 1e-4, 1e-3 as published).
         restorer_learning_rate: corrected: DAFR's own; it is shallow, begins as the identity and takes larger steps.
         photometric: corrected: undo one gain and one offset a channel before DAFR (the part of M with a closed form).
-        keep_image: corrected: the restored image is a part of the representation, beside the backbone's maps.
+        keep_image: corrected: the restored image is a part of the description, beside the backbone's maps.
+        moving, components, weight: corrected: the readout's, see lib.models.readout. Neither moving nor components (both
+            0) leaves it away: the whole description is the representation (an ablation).
         identity: share of images that no structured corruption touches.
         noise: corrected: largest sigma of the Gaussian noise, drawn per image; released: its sigma (published: 0.4).
         attack_steps, attack_eps, attack_alpha: corrected: the adversarial part of eps; eps and step in values of 255.
         restore_weight, orthogonal_weight: weights of L_rec and L_orth against the contrasts (published: 1).
+        leave_weight: corrected: within L_rec, of clean faces against degraded ones.
         sensitive_batch, sensitive_negatives: released: images of a noise-contrast step and augmentations of the flip of
             each (published: 10 and 100).
         legacy_pairs: released: restoration targets are other images, as the published loader drew them by mistake.
@@ -80,12 +87,16 @@ class DarSfrlConfig:
     weight_decay: float = 1e-3
     photometric: bool = True
     keep_image: bool = True
+    moving: float = 0.18
+    components: int = 64
+    weight: float = 0.7
     identity: float = 0.1
     noise: float = 0.1
     attack_steps: int = 3
     attack_eps: float = 8.0
     attack_alpha: float = 4.0
     restore_weight: float = 1.0
+    leave_weight: float = 0.3
     orthogonal_weight: float = 1.0
     sensitive_batch: int = 10
     sensitive_negatives: int = 100
@@ -101,9 +112,11 @@ class DarSfrlConfig:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
         if self.channels < 2 or self.channels % 2:
             raise ValueError(f"channels: expected an even number >= 2, got {self.channels}")
-        if not 0 <= self.identity <= 1:
-            raise ValueError(f"identity: expected a share in [0, 1], got {self.identity}")
-        for name in ("stages", "noise", "attack_steps", "attack_eps", "restore_weight", "orthogonal_weight"):
+        for name in ("identity", "moving"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
+        for name in ("stages", "noise", "attack_steps", "attack_eps", "restore_weight", "leave_weight", "orthogonal_weight",
+                     "components", "weight"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
 
@@ -188,10 +201,11 @@ class DarSfrl(nn.Module):
         if self.network.restorer is not None:
             truth = self.network.prepare(views["target"])
             restored, noise = self.network.restorer(image)
-            # of the degraded faces alone: most faces of a batch are clean, and then leaving all as they are is best in L1
-            given_back = [x[batch : 2 * batch] for x in restored]
-            terms["restore"] = sum((x - truth).abs().mean() for x in given_back) / len(restored)
-            total = total + self.config.restore_weight * terms["restore"]
+            # apart: in one mean over a batch that is mostly clean, leaving all as it is would be best in L1
+            terms["restore"] = sum((x[batch : 2 * batch] - truth).abs().mean() for x in restored) / len(restored)
+            terms["leave"] = sum((x[:batch] - image[:batch]).abs().mean() for x in restored) / len(restored)
+            rec = terms["restore"] + self.config.leave_weight * terms["leave"]
+            total = total + self.config.restore_weight * rec
             image = restored[-1]
         face = self.face_head(self.network.represent(image))
         contrast = [two_view_nt_xent(face[:batch], other, self.config.temperature) for other in face[batch:].split(batch)]
@@ -219,6 +233,15 @@ class DarSfrl(nn.Module):
         """The dynamic weights follow the epoch's mean losses."""
         if self.network.restorer is not None:
             self.weights.record(means)
+
+    def finish(self, table, device) -> None:
+        """Fit the readout on the pre-training images."""
+        if not self.config.moving and not self.config.components:
+            return
+        with eval_mode(self.network):
+            self.network.read_out(
+                fit_readout(self.network, table, self.config.moving, self.config.components, self.config.weight, device)
+            )
 
     def encoder(self) -> Encoder:
         return self.network

@@ -119,6 +119,9 @@ class DarSfrlReleased(nn.Module):
         """The dynamic weights follow the epoch's mean losses."""
         self.weights.record(means)
 
+    def finish(self, table, device) -> None:
+        """Nothing is fitted after the last step."""
+
     def encoder(self) -> Encoder:
         return self.network
 

@@ -98,6 +98,9 @@ class SimCLR(nn.Module):
     def after_epoch(self, means: dict[str, float]) -> None:
         """Nothing depends on the epoch's losses."""
 
+    def finish(self, table, device) -> None:
+        """Nothing is fitted after the last step."""
+
     def encoder(self) -> Encoder:
         return self.network
 

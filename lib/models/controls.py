@@ -16,7 +16,7 @@ def untrained(encoder: Encoder, seed: int = 0) -> Encoder:
     """The encoder's architecture with fresh random weights: what the architecture alone gives."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Encoder(encoder.config).eval()
+        return Encoder(replace(encoder.config, readout=None)).eval()
 
 
 def blur(encoder: Encoder, sigma: float = 1.0) -> Encoder:
@@ -32,6 +32,21 @@ def photometric(encoder: Encoder) -> Encoder:
 def photometric_pixels(encoder: Encoder) -> Encoder:
     """Raw pixels behind that step: what it gives without any learning."""
     return Encoder(EncoderConfig(image_size=encoder.image_size, backbone="pixels", photometric=True)).eval()
+
+
+def moving_pixels(encoder: Encoder) -> Encoder:
+    """The pixels that the encoder's readout found to move, gain and offset undone: what those two give without DAFR,
+    backbone and components.
+
+    Raises:
+        ValueError: the encoder has no readout, or one that saw nothing move.
+    """
+    if encoder.readout is None or not len(encoder.readout.pixels):
+        raise ValueError("moving_pixels: the encoder has no readout that knows where faces move")
+    readout = {**encoder.config.readout, "components": 0}
+    control = Encoder(EncoderConfig(encoder.image_size, "pixels", photometric=True, readout=readout))
+    control.readout.pixels.copy_(encoder.readout.pixels)
+    return control.eval()
 
 
 def identity_restorer(encoder: Encoder) -> Encoder:
@@ -58,5 +73,6 @@ CONTROLS = {
     "blur": blur,
     "photometric": photometric,
     "photometric_pixels": photometric_pixels,
+    "moving_pixels": moving_pixels,
     "identity_restorer": identity_restorer,
 }

@@ -35,6 +35,7 @@ ENCODERS = {
     "photometric_pixels": Look(
         "raw pixels, gain and offset undone", "control", "#B8A46A", "8", (0, (3, 1, 1, 1)), short="pixels gain"
     ),
+    "moving_pixels": Look("moving pixels, gain and offset undone", "control", "#4C8C7A", "*", (0, (1, 1)), short="moving pixels"),
     "identity_restorer": Look(
         "DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."
     ),

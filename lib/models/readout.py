@@ -1,0 +1,122 @@
+"""The last step of a DAR-SFRL representation: where faces move, and the main components of everything else.
+
+A linear probe may use any direction of thousands of features, and finds those that a perturbation eps of the pixels
+turns most easily: training the network against eps does not keep eps out of what a probe reads. Here the probe is left
+few directions, chosen without labels after the last training step:
+
+    moving      the restored image at the pixels that vary most *within* a clip, as a share of their variance over all
+                faces: brows, eyes and mouth, not hair, clothes and background. What an L-infinity eps can do to a linear
+                score is the L1 norm of its weights; on pixels that say nothing those weights are cost alone.
+    components  the first principal components of the whole description (restored image and backbone maps): who it is.
+
+Both are scaled to the same mean square over the faces that they are fitted on, then ``moving`` by ``weight``. Nothing
+here is in the published DAR-SFRL; it serves its aim, a representation without eps.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MOST_IMAGES = 4096  # whole clips, evenly spread over the set, are enough to choose pixels and components
+BATCH = 128
+
+
+class Readout(nn.Module):
+    """Restored image [B, 3, S, S] and description [B, D] -> [B, dim]. Fixed once fitted: buffers only.
+
+    Args:
+        image_size: S. wide: D. moving: share of the S^2 pixels, 0 to 1. components: number of them, 0 is none.
+        weight: of the moving pixels in a distance, against the components.
+    """
+
+    def __init__(self, image_size: int, wide: int, moving: float, components: int, weight: float):
+        super().__init__()
+        if not 0 <= moving <= 1:
+            raise ValueError(f"moving: expected a share in [0, 1], got {moving}")
+        if components < 0 or weight < 0:
+            raise ValueError(f"components, weight: expected 0 or more, got {components}, {weight}")
+        count = round(moving * image_size**2)
+        if not count and not components:
+            raise ValueError("moving, components: one of them must leave something")
+        self.moving, self.weight = moving, weight
+        self.register_buffer("pixels", torch.arange(count))
+        self.register_buffer("mean", torch.zeros(wide))
+        self.register_buffer("basis", torch.zeros(wide, components))
+        self.register_buffer("scales", torch.ones(2))
+
+    @property
+    def dim(self) -> int:
+        return 3 * len(self.pixels) + self.basis.shape[1]
+
+    def forward(self, image: Tensor, description: Tensor) -> Tensor:
+        moving = image.flatten(2)[:, :, self.pixels].flatten(1)
+        parts = [self.weight * moving / self.scales[0]]
+        if self.basis.shape[1]:
+            parts.append((description - self.mean) @ self.basis / self.scales[1])
+        return torch.cat(parts, 1)
+
+
+@torch.no_grad()
+def fit_readout(encoder: nn.Module, table, moving: float, components: int, weight: float, device) -> Readout:
+    """A readout for an encoder in eval mode, from the images of ``table`` and which clip each is from; no label.
+
+    Where no clip has two images nothing is seen to move: a line says so, and the components alone are left.
+
+    Raises:
+        ValueError: fewer images than components.
+    """
+    clips = table.column("clip") if "clip" in table.columns else np.arange(len(table))
+    rows = whole_clips(clips, MOST_IMAGES)
+    if len(rows) <= components:
+        raise ValueError(f"components: expected fewer than the {len(rows)} images it is fitted on, got {components}")
+    images, descriptions = [], []
+    for part in torch.as_tensor(rows).split(BATCH):
+        image = encoder.restored(table.images(part).to(device).float() / 255)
+        images.append(image)
+        descriptions.append(encoder.describe(image))
+    image, description = torch.cat(images), torch.cat(descriptions)
+    clip = torch.as_tensor(np.unique(clips[rows], return_inverse=True)[1], device=device)
+    share = moving_share(image, clip)
+    if share is None and moving:
+        print("no clip has two images, so it is not known where faces move: the representation is components alone", flush=True)
+        moving = 0.0
+    readout = Readout(image.shape[-1], description.shape[1], moving, components, weight).to(device)
+    if len(readout.pixels):
+        readout.pixels = share.flatten().topk(len(readout.pixels)).indices.sort().values
+    readout.mean = description.mean(0)
+    if components:
+        devices = [description.device] if description.is_cuda else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(0)  # the randomised decomposition starts from a draw
+            readout.basis = torch.pca_lowrank(description - readout.mean, components, center=False, niter=4)[2].contiguous()
+    chosen = image.flatten(2)[:, :, readout.pixels].flatten(1)
+    for i, part in enumerate((chosen, (description - readout.mean) @ readout.basis)):
+        if part.shape[1]:
+            readout.scales[i] = (part - part.mean(0)).square().sum(1).mean().sqrt().clamp(min=1e-6)
+    return readout
+
+
+def moving_share(images: Tensor, clip: Tensor) -> Tensor | None:
+    """[N, 3, H, W] and the clip of each [N] long -> [H, W]: variance within clips over variance, mean over channels.
+
+    None where no clip has two images.
+    """
+    count = torch.bincount(clip)
+    if count.max() < 2:
+        return None
+    flat = images.flatten(1)
+    means = torch.zeros(len(count), flat.shape[1], device=flat.device).index_add_(0, clip, flat) / count[:, None]
+    within = (flat - means[clip]).square().mean(0)
+    total = (flat - flat.mean(0)).square().mean(0)
+    return (within / total.clamp(min=1e-12)).view(images.shape[1:]).mean(0)
+
+
+def whole_clips(clips: np.ndarray, most: int) -> np.ndarray:
+    """Rows [n] of whole clips, at most ``most`` of them (or one clip), the clips spread evenly over the set."""
+    names, place = np.unique(clips, return_inverse=True)
+    if len(clips) <= most:
+        return np.arange(len(clips))
+    number = max(1, int(len(names) * most / len(clips)))
+    kept = np.zeros(len(names), bool)
+    kept[np.linspace(0, len(names) - 1, number).round().astype(int)] = True
+    return np.flatnonzero(kept[place])[:most]
