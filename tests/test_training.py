@@ -5,6 +5,7 @@ import errno
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +21,7 @@ from lib.views import Views
 CPU = torch.device("cpu")
 NETWORK = EncoderConfig(16, "resnet10t", {"channels": [8, 8, 16, 16], "stem_width": 8})
 PLAIN = SimCLRConfig(head_hidden=16, head_dim=8)
-RESTORING = DarSfrlConfig(stages=1, channels=2, hidden=2, head_hidden=16, head_dim=8, attack_steps=1)
+RESTORING = DarSfrlConfig(stages=1, channels=2, hidden=2, head_hidden=16, head_dim=8, attack_steps=1, components=4)
 RELEASED = replace(RESTORING, variant="released", sensitive_batch=2, sensitive_negatives=2)
 KINDS = {"simclr": (SimCLR, PLAIN), "dar_sfrl": (DarSfrl, RESTORING), "released": (DarSfrlReleased, RELEASED)}
 SCHEDULE = Schedule(batch_size=8, epochs=3, warmup_epochs=0.5, precision="float32")  # 3 epochs of 3 steps
@@ -35,6 +36,11 @@ class Pictures:
 
     def __len__(self):
         return 27
+
+    columns = ("clip",)
+
+    def column(self, name):
+        return np.arange(27) // 3
 
     def images(self, index):
         return torch.randint(0, 256, (27, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
@@ -84,7 +90,7 @@ def files(folder):
     ("kind", "terms"),
     [
         ("simclr", {"contrast"}),
-        ("dar_sfrl", {"restore", "robust_contrast", "sensitive_contrast", "orthogonal"}),
+        ("dar_sfrl", {"restore", "leave", "robust_contrast", "sensitive_contrast", "orthogonal"}),
         ("released", {"restore", "orthogonal", "mirror", "robust_contrast", "sensitive_contrast"}),
     ],
 )

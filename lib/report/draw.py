@@ -15,6 +15,7 @@ from lib.report.figures import (
     gallery,
     headline,
     masking,
+    moving,
     restoration,
     severity,
     training,
@@ -97,6 +98,19 @@ def draw_all(
                 restoration.restoration(
                     tuple(data["labels"]), data["seen"], data["degraded"], data["restored"], data["clean"]
                 ),
+                picture=True,
+            )
+        )
+    if "moving" in panels:
+        data = panels["moving"]
+        figures.append(
+            Drawn(
+                "moving",
+                "Where faces move",
+                f"{names.look(data['encoder']).label}: the pixels that its readout keeps, on rendered faces it was not "
+                "trained on. They vary most within clips, as a share of how much they vary over all faces; no label says "
+                "where brows, eyes and mouth are. All else reaches the representation through its main components only.",
+                moving.moving(data["images"], data["pixels"]),
                 picture=True,
             )
         )

@@ -66,6 +66,11 @@ def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int,
         panels["restoration"] = _restored(encoders[attacked].to(device), attacked, shown, device, seed)
     else:
         left_out["restoration"] = "no encoder of this run has a restorer"
+    readers = [name for name, encoder in encoders.items() if encoder.readout is not None and len(encoder.readout.pixels)]
+    if readers:
+        panels["moving"] = _moving(encoders[readers[-1]].to(device), readers[-1], shown)
+    else:
+        left_out["moving"] = "no encoder of this run has a readout that saw faces move"
     return panels
 
 
@@ -124,6 +129,13 @@ def _restored(encoder: Encoder, name: str, shown: Tensor, device, seed: int) -> 
         "restored": torch.stack(encoder.restore(degraded), 1).cpu(),
         "clean": encoder.prepare(shown).cpu(),
     }
+
+
+@torch.no_grad()
+def _moving(encoder: Encoder, name: str, shown: Tensor) -> dict:
+    pixels = torch.zeros(encoder.image_size**2, dtype=torch.bool)
+    pixels[encoder.readout.pixels.cpu()] = True
+    return {"encoder": name, "images": encoder.prepare(shown).cpu(), "pixels": pixels.view(encoder.image_size, -1).numpy()}
 
 
 def _embedded(encoders: Mapping[str, Encoder], table, labelled: np.ndarray, batch_size: int, device) -> dict:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -14,7 +15,7 @@ from lib.views import Views
 SMALL = {"stages": 2, "channels": 2, "hidden": 4, "head_hidden": 32, "head_dim": 8, "temperature": 0.2,
          "learning_rate": 3e-3, "attack_steps": 1}  # fmt: skip
 MILD = Views(crop=0.9, rotation=5, colour=0.1, grey=0)
-TERMS = {"restore", "robust_contrast", "sensitive_contrast", "orthogonal"}
+TERMS = {"restore", "leave", "robust_contrast", "sensitive_contrast", "orthogonal"}
 
 
 @pytest.fixture
@@ -171,7 +172,9 @@ def test_views_are_drawn_from_the_generator_alone(make, blobs, seeded):
 
 
 def test_every_term_is_the_slow_one(make, blobs, seeded):
-    method = make(restore_weight=3.0, orthogonal_weight=0.5)
+    method = make(restore_weight=3.0, leave_weight=0.5, orthogonal_weight=0.5)
+    for stage in method.network.restorer.stages:  # it begins as the identity, with nothing to leave
+        torch.nn.init.normal_(stage.project.weight, std=0.1)
     (views,) = method.views(blobs(8), seeded())
     terms = method.loss(views)
     assert set(terms) == TERMS | {"loss", "embedding"}
@@ -183,6 +186,8 @@ def test_every_term_is_the_slow_one(make, blobs, seeded):
         sensitive = method.noise_head((image - restored[-1])[:16])
     restore = sum((x - g).abs().sum().item() for x_k in restored for x, g in zip(x_k[8:16], truth)) / (2 * truth.numel())
     assert terms["restore"].item() == pytest.approx(restore, rel=1e-4)
+    leave = sum((x - y).abs().sum().item() for x_k in restored for x, y in zip(x_k[:8], image[:8])) / (2 * truth.numel())
+    assert leave > 0 and terms["leave"].item() == pytest.approx(leave, rel=1e-4)
     contrast = slow_noise_contrast(sensitive[:8], sensitive[8:], views["kind"].tolist(), 0.2)
     assert terms["sensitive_contrast"].item() == pytest.approx(contrast, rel=1e-4)
     assert terms["orthogonal"].item() == pytest.approx(slow_difference(face[:16], sensitive), rel=1e-3)
@@ -192,9 +197,33 @@ def test_every_term_is_the_slow_one(make, blobs, seeded):
         logits = (pair @ pair.T / 0.2).fill_diagonal_(-torch.inf)
         robust = robust - logits.log_softmax(1)[rows, (rows + 8) % 16].mean() / 2
     assert terms["robust_contrast"].item() == pytest.approx(robust.item(), rel=1e-4)
-    total = 3 * restore + robust.item() + contrast + 0.5 * terms["orthogonal"].item()
+    total = 3 * (restore + 0.5 * leave) + robust.item() + contrast + 0.5 * terms["orthogonal"].item()
     assert terms["loss"].item() == pytest.approx(total, rel=1e-4)
     assert all(torch.isfinite(value).all() for value in terms.values())
+
+
+def test_finish_fits_the_readout_and_leaves_the_modes(make):
+    class Clips:
+        columns = ("clip",)
+
+        def __len__(self):
+            return 12
+
+        def column(self, name):
+            return np.arange(12) // 3
+
+        def images(self, index):
+            return torch.randint(0, 256, (12, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()[index]
+
+    method = make(moving=0.1, components=4).train()
+    wide = method.network.dim
+    method.finish(Clips(), "cpu")
+    encoder = method.encoder()
+    assert encoder.dim == 3 * round(0.1 * 16**2) + 4 != wide and all(m.training for m in encoder.modules() if m is not encoder.readout)
+    assert encoder.config.readout == {"moving": 0.1, "components": 4, "weight": method.config.weight}
+    ablation = make(moving=0.0, components=0)
+    ablation.finish(Clips(), "cpu")
+    assert ablation.encoder().dim == wide and ablation.encoder().readout is None
 
 
 PARTS = {"restorer": "network.restorer.", "backbone": "network.backbone.", "face": "face_head.", "noise": "noise_head."}

@@ -211,6 +211,7 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
             "restored": restored,
             "clean": faces[:5],
         },
+        "moving": {"encoder": "dar_sfrl", "images": faces[:4], "pixels": faces[0].mean(0) > 0.5},
         "embeddings": {
             "expression": expressions,
             "identity": people,

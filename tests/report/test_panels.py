@@ -24,9 +24,10 @@ PARAMS = ProbeParams(
 def encoders():
     torch.manual_seed(0)
     restorer = {"stages": 2, "channels": 2, "hidden": 2}
+    readout = {"moving": 0.1, "components": 0, "weight": 1.0}
     return {
         "simclr": Encoder(EncoderConfig(16, "pixels")).eval(),
-        "dar_sfrl": Encoder(EncoderConfig(16, "pixels", restorer=restorer)).eval(),
+        "dar_sfrl": Encoder(EncoderConfig(16, "pixels", restorer=restorer, readout=readout)).eval(),
     }
 
 
@@ -59,6 +60,8 @@ def test_every_panel_of_rendered_faces(encoders, faces):
     shown = panels["restoration"]
     assert torch.equal(encoders["dar_sfrl"].prepare(shown["seen"]), shown["degraded"])
     assert torch.allclose(torch.stack(encoders["dar_sfrl"].restore(shown["seen"]), 1), shown["restored"], atol=1e-5)
+    assert panels["moving"]["encoder"] == "dar_sfrl"
+    assert np.flatnonzero(panels["moving"]["pixels"]).tolist() == encoders["dar_sfrl"].readout.pixels.tolist()
     assert set(panels["embeddings"]["features"]) == set(encoders)
     test = table.images(np.flatnonzero(table.column("split") == "probe_test")).float() / 255
     for face in panels["corruptions"]["images"][:, 0]:
@@ -103,4 +106,5 @@ def test_what_the_run_did_not_have_has_a_reason(encoders, faces):
         "corruptions": "there were no corruptions in this run",
         "attacks": "there were no attacks in this run",
         "restoration": "no encoder of this run has a restorer",
+        "moving": "no encoder of this run has a readout that saw faces move",
     }

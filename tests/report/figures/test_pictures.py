@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lib.report.figures import gallery, montage, restoration
+from lib.report.figures import gallery, montage, moving, restoration
 
 
 def texts(figure) -> set[str]:
@@ -73,3 +73,16 @@ def test_restoration_takes_the_rest_from_the_input_of_the_restorer(panels):
     shown = [text.get_text() for text in figure.axes[0].texts]
     first = f"{255 * np.abs(degraded[0] - data['clean'][0]).mean():.1f}"
     assert shown.count(first) >= 2
+
+
+def test_moving_pixels_keep_their_colour_and_the_others_turn_pale(panels):
+    data = panels["moving"]
+    figure = moving.moving(data["images"], data["pixels"])
+    (sheet,) = figure.axes[0].images
+    size = data["images"].shape[-1]
+    below = sheet.get_array()[-size:, :size] / 255
+    face = data["images"][0].transpose(1, 2, 0)
+    assert np.allclose(below[data["pixels"]], face[data["pixels"]], atol=1 / 255)
+    assert (below[~data["pixels"]] >= 0.87).all()
+    with pytest.raises(ValueError, match="pixels: expected bool"):
+        moving.moving(data["images"], data["pixels"][:5])
