@@ -85,15 +85,27 @@ def fit_readout(encoder: nn.Module, table, moving: float, components: int, weigh
         readout.pixels = share.flatten().topk(len(readout.pixels)).indices.sort().values
     readout.mean = description.mean(0)
     if components:
-        devices = [description.device] if description.is_cuda else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)  # the randomised decomposition starts from a draw
-            readout.basis = torch.pca_lowrank(description - readout.mean, components, center=False, niter=4)[2].contiguous()
+        readout.basis = principal_components(description - readout.mean, components)
     chosen = image.flatten(2)[:, :, readout.pixels].flatten(1)
     for i, part in enumerate((chosen, (description - readout.mean) @ readout.basis)):
         if part.shape[1]:
             readout.scales[i] = (part - part.mean(0)).square().sum(1).mean().sqrt().clamp(min=1e-6)
     return readout
+
+
+def principal_components(centred: Tensor, count: int) -> Tensor:
+    """[N, D] of mean zero -> [D, count], orthonormal directions of the largest variance, the largest first.
+
+    By the smaller of the two Gram matrices, in float64. Of a direction's two signs the one that makes its largest entry
+    positive.
+    """
+    points = centred.double()
+    wide = points.shape[1] > len(points)
+    _, vectors = torch.linalg.eigh(points @ points.T if wide else points.T @ points)
+    basis = vectors.flip(1)[:, :count]
+    basis = nn.functional.normalize(points.T @ basis, dim=0) if wide else basis
+    largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))
+    return (basis * largest.sign()).to(centred.dtype).contiguous()
 
 
 def moving_share(images: Tensor, clip: Tensor) -> Tensor | None:

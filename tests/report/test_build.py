@@ -50,6 +50,7 @@ def test_everything_is_written(built):
         "corruption_gallery",
         "attack_gallery",
         "restoration",
+        "moving",
         "drop_by_severity",
         "drop_by_corruption_expression_rendered",
         "drop_per_attack",
@@ -108,7 +109,7 @@ def test_drawn_again_the_files_have_the_same_bytes(built, small, tmp_path):
     [
         (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration', .* or why it is missing in 'left_out'"),
         (lambda p, r, h: p.pop("left_out"), "panels: missing left_out"),
-        (lambda p, r, h: p.update(source="ORL"), "no corruptions, attacks, restoration .*photographs are never"),
+        (lambda p, r, h: p.update(source="ORL"), "no corruptions, attacks, restoration, moving .*photographs are never"),
         (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
         (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
         (lambda p, r, h: h.pop("simclr"), "missing simclr"),
