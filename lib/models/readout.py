@@ -60,15 +60,17 @@ class Readout(nn.Module):
 def fit_readout(encoder: nn.Module, table, moving: float, components: int, weight: float, device) -> Readout:
     """A readout for an encoder in eval mode, from the images of ``table`` and which clip each is from; no label.
 
-    Where no clip has two images nothing is seen to move: a line says so, and the components alone are left.
+    Where no clip has two images nothing is seen to move: the components alone are left. There are fewer components than
+    images. A line says so where that changes what was asked for: it is known after training only, which must not be lost.
 
     Raises:
-        ValueError: fewer images than components.
+        ValueError: nothing is left.
     """
     clips = table.column("clip") if "clip" in table.columns else np.arange(len(table))
     rows = whole_clips(clips, MOST_IMAGES)
     if len(rows) <= components:
-        raise ValueError(f"components: expected fewer than the {len(rows)} images it is fitted on, got {components}")
+        print(f"{len(rows)} images have no more than {len(rows) - 1} components, not {components}", flush=True)
+        components = len(rows) - 1
     images, descriptions = [], []
     for part in torch.as_tensor(rows).split(BATCH):
         image = encoder.restored(table.images(part).to(device).float() / 255)
