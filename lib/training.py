@@ -27,6 +27,7 @@ from lib.progress import Progress
 
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
+PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
 CODE = ("training.py", "views.py", "losses", "methods", "models", "degrade")  # what a trained encoder depends on
 
 
@@ -103,12 +104,14 @@ def train(
         The history, one row an epoch: mean of every loss term, learning rate, seconds, and the collapse meter.
 
     Raises:
-        ValueError: fewer images than a batch.
+        ValueError: fewer images than a batch, or a method that lacks a part of the protocol.
         TrainingError: a loss that is not finite; names the term and the step.
     """
     steps_per_epoch = len(table) // schedule.batch_size
     if not steps_per_epoch:
         raise ValueError(f"batch_size: {schedule.batch_size} is more than the {len(table)} pre-training images; lower it")
+    if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
+        raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
     method.to(device).train()
     optimizer = method.optimizer()
     base_rates = [group["lr"] for group in optimizer.param_groups]

@@ -391,3 +391,17 @@ def test_the_released_gradient_is_the_same_bit_for_bit():
     with reproducible():
         first, *others = [torch.autograd.grad(method.robust_contrast(z, mix), z)[0] for _ in range(6)]
     assert all(torch.equal(first, other) for other in others)
+
+
+def test_a_method_that_lacks_a_part_of_the_protocol_is_told_before_it_trains(run):
+    method = make()
+    method.finish = None
+    with pytest.raises(ValueError, match="SimCLR: expected the methods views, .* missing finish"):
+        run("a", method)
+
+
+def test_images_without_clips_train_to_components_alone(run, monkeypatch):
+    monkeypatch.setattr(Pictures, "columns", ())
+    method = make("dar_sfrl")
+    run("a", method)
+    assert method.encoder().config.readout["moving"] == 0 and method.encoder().dim == RESTORING.components

@@ -72,7 +72,7 @@ def _rows(files: list[str]) -> pd.DataFrame:
         person = parts[0] if len(parts) > 1 else file
         where = "/".join(parts[:-1]) if len(parts) > 1 else file
         identity.append(people.setdefault(person, len(people)))
-        clip.append(clips.setdefault(where, len(clips)))
+        clip.append(clips.setdefault(where if len(parts) > 2 else file, len(clips)))  # a single photograph is no clip
         frame.append(frames.setdefault(where, 0))
         frames[where] += 1
     rows = pd.DataFrame({"file": files, "identity": identity, "frame": frame})

@@ -160,7 +160,7 @@ class DarSfrl(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] -> the face embedding that the loss compares, [B, head_dim]."""
-        return self.face_head(self.network(images))
+        return self.face_head(self.network.describe(self.network.restored(images)))
 
     def views(self, images: Tensor, generator: Generator) -> list[dict]:
         """The clean view g, and y = g' M + eps of another clean view g'; one optimiser step.
@@ -192,7 +192,7 @@ class DarSfrl(nn.Module):
         return [{"clean": clean, "target": target, "degraded": degraded, "kind": torch.cat([kind, kind])}]
 
     def loss(self, views: dict) -> dict[str, Tensor]:
-        """The four terms and their weighted sum."""
+        """The terms and their weighted sum."""
         clean, degraded = views["clean"], views["degraded"]
         batch = len(clean)
         image = self.network.prepare(torch.cat([clean, degraded, views["target"]]))
@@ -207,7 +207,7 @@ class DarSfrl(nn.Module):
             rec = terms["restore"] + self.config.leave_weight * terms["leave"]
             total = total + self.config.restore_weight * rec
             image = restored[-1]
-        face = self.face_head(self.network.represent(image))
+        face = self.face_head(self.network.describe(image))
         contrast = [two_view_nt_xent(face[:batch], other, self.config.temperature) for other in face[batch:].split(batch)]
         terms["robust_contrast"] = sum(contrast) / 2
         weights = self.weights.weights()
@@ -239,9 +239,11 @@ class DarSfrl(nn.Module):
         if not self.config.moving and not self.config.components:
             return
         with eval_mode(self.network):
-            self.network.read_out(
-                fit_readout(self.network, table, self.config.moving, self.config.components, self.config.weight, device)
+            readout = fit_readout(
+                self.network, table, self.config.moving, self.config.components, self.config.weight, device
             )
+        if readout is not None:
+            self.network.read_out(readout)
 
     def encoder(self) -> Encoder:
         return self.network

@@ -35,17 +35,16 @@ def photometric_pixels(encoder: Encoder) -> Encoder:
 
 
 def moving_pixels(encoder: Encoder) -> Encoder:
-    """The pixels that the encoder's readout found to move, gain and offset undone: what those two give without DAFR,
-    backbone and components.
-
-    Raises:
-        ValueError: the encoder has no readout, or one that saw nothing move.
+    """The pixels that the encoder's readout found to move, gain and offset undone: neither DAFR's image, nor backbone maps,
+    nor components. Where to look was found on the restored images. All pixels where nothing was seen to move.
     """
-    if encoder.readout is None or not len(encoder.readout.pixels):
-        raise ValueError("moving_pixels: the encoder has no readout that knows where faces move")
+    pixels = encoder.readout.pixels if encoder.readout is not None else []
+    if not len(pixels):
+        print("moving_pixels: this encoder saw nothing move, so the control has all pixels (as photometric_pixels)", flush=True)
+        return photometric_pixels(encoder)
     readout = {**encoder.config.readout, "components": 0}
     control = Encoder(EncoderConfig(encoder.image_size, "pixels", photometric=True, readout=readout))
-    control.readout.pixels.copy_(encoder.readout.pixels)
+    control.readout.pixels.copy_(pixels)
     return control.eval()
 
 

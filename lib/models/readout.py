@@ -1,4 +1,4 @@
-"""The last step of a DAR-SFRL representation: where faces move, and the main components of everything else.
+"""The last step of a DAR-SFRL representation: where faces move, and the main components of everything.
 
 A linear probe may use any direction of thousands of features, and finds those that a perturbation eps of the pixels
 turns most easily: training the network against eps does not keep eps out of what a probe reads. Here the probe is left
@@ -9,15 +9,18 @@ few directions, chosen without labels after the last training step:
                 score is the L1 norm of its weights; on pixels that say nothing those weights are cost alone.
     components  the first principal components of the whole description (restored image and backbone maps): who it is.
 
-Both are scaled to the same mean square over the faces that they are fitted on, then ``moving`` by ``weight``. Nothing
-here is in the published DAR-SFRL; it serves its aim, a representation without eps.
+Both are scaled to the same variance over the faces that they are fitted on, then ``moving`` by ``weight``; this matters to
+distances (verification), not to probes, which standardise. Nothing here is in the published DAR-SFRL; it serves its aim, a
+representation without eps.
 """
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-MOST_IMAGES = 4096  # whole clips, evenly spread over the set, are enough to choose pixels and components
+MOST_IMAGES = 4096  # clips, evenly spread over the set, are enough to choose pixels and components
+MOST_VALUES = 2**27  # of all their descriptions: 0.5 GiB, and twice that in float64
+LEAST_EIGENVALUE = 1e-10  # of the largest: a direction with less holds rounding errors
 BATCH = 128
 
 
@@ -57,39 +60,40 @@ class Readout(nn.Module):
 
 
 @torch.no_grad()
-def fit_readout(encoder: nn.Module, table, moving: float, components: int, weight: float, device) -> Readout:
+def fit_readout(encoder: nn.Module, table, moving: float, components: int, weight: float, device) -> Readout | None:
     """A readout for an encoder in eval mode, from the images of ``table`` and which clip each is from; no label.
 
-    Where no clip has two images nothing is seen to move: the components alone are left. There are fewer components than
-    images. A line says so where that changes what was asked for: it is known after training only, which must not be lost.
-
-    Raises:
-        ValueError: nothing is left.
+    Where no clip has two images nothing is seen to move, and there are fewer components than images. A line says so where
+    that changes what was asked for; None where nothing is left (the description is the representation then). This is known
+    after training only, which must not be lost.
     """
     clips = table.column("clip") if "clip" in table.columns else np.arange(len(table))
-    rows = whole_clips(clips, MOST_IMAGES)
-    if len(rows) <= components:
-        print(f"{len(rows)} images have no more than {len(rows) - 1} components, not {components}", flush=True)
-        components = len(rows) - 1
+    rows = whole_clips(clips, max(2, min(MOST_IMAGES, MOST_VALUES // encoder.dim)))
     images, descriptions = [], []
     for part in torch.as_tensor(rows).split(BATCH):
         image = encoder.restored(table.images(part).to(device).float() / 255)
         images.append(image)
         descriptions.append(encoder.describe(image))
     image, description = torch.cat(images), torch.cat(descriptions)
-    clip = torch.as_tensor(np.unique(clips[rows], return_inverse=True)[1], device=device)
-    share = moving_share(image, clip)
+    del images, descriptions
+    share = moving_share(image, torch.as_tensor(np.unique(clips[rows], return_inverse=True)[1], device=device))
     if share is None and moving:
         print("no clip has two images, so it is not known where faces move: the representation is components alone", flush=True)
         moving = 0.0
-    readout = Readout(image.shape[-1], description.shape[1], moving, components, weight).to(device)
-    if len(readout.pixels):
-        readout.pixels = share.flatten().topk(len(readout.pixels)).indices.sort().values
-    readout.mean = description.mean(0)
-    if components:
-        readout.basis = principal_components(description - readout.mean, components)
-    chosen = image.flatten(2)[:, :, readout.pixels].flatten(1)
-    for i, part in enumerate((chosen, (description - readout.mean) @ readout.basis)):
+    mean = description.mean(0)
+    description -= mean
+    basis = principal_components(description, components)
+    if basis.shape[1] < components:
+        print(f"{len(rows)} images have {basis.shape[1]} components, not {components}", flush=True)
+    count = round(moving * image.shape[-1] ** 2)
+    if not count and not basis.shape[1]:
+        print("the readout has neither moving pixels nor components: the whole description is the representation", flush=True)
+        return None
+    readout = Readout(image.shape[-1], description.shape[1], moving, basis.shape[1], weight).to(device)
+    if count:
+        readout.pixels = share.flatten().topk(count).indices.sort().values
+    readout.mean, readout.basis = mean, basis
+    for i, part in enumerate((image.flatten(2)[:, :, readout.pixels].flatten(1), description @ basis)):
         if part.shape[1]:
             readout.scales[i] = (part - part.mean(0)).square().sum(1).mean().sqrt().clamp(min=1e-6)
     return readout
@@ -98,12 +102,17 @@ def fit_readout(encoder: nn.Module, table, moving: float, components: int, weigh
 def principal_components(centred: Tensor, count: int) -> Tensor:
     """[N, D] of mean zero -> [D, count], orthonormal directions of the largest variance, the largest first.
 
-    By the smaller of the two Gram matrices, in float64. Of a direction's two signs the one that makes its largest entry
-    positive.
+    Fewer than ``count`` where the points vary in fewer directions. By the smaller of the two Gram matrices, in float64. Of
+    a direction's two signs the one that makes its largest entry positive.
     """
+    if not count:
+        return centred.new_zeros(centred.shape[1], 0)
     points = centred.double()
     wide = points.shape[1] > len(points)
-    _, vectors = torch.linalg.eigh(points @ points.T if wide else points.T @ points)
+    values, vectors = torch.linalg.eigh(points @ points.T if wide else points.T @ points)
+    count = min(count, int((values > LEAST_EIGENVALUE * values[-1].clamp(min=1e-300)).sum()))
+    if not count:
+        return centred.new_zeros(centred.shape[1], 0)
     basis = vectors.flip(1)[:, :count]
     basis = nn.functional.normalize(points.T @ basis, dim=0) if wide else basis
     largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))
@@ -126,11 +135,17 @@ def moving_share(images: Tensor, clip: Tensor) -> Tensor | None:
 
 
 def whole_clips(clips: np.ndarray, most: int) -> np.ndarray:
-    """Rows [n] of whole clips, at most ``most`` of them (or one clip), the clips spread evenly over the set."""
+    """Rows [n], in order, of whole clips spread evenly over the set, at most ``most`` rows in all.
+
+    A clip that does not fit any more is left out; where none fits, so many frames of the shortest as do.
+    """
     names, place = np.unique(clips, return_inverse=True)
     if len(clips) <= most:
         return np.arange(len(clips))
-    number = max(1, int(len(names) * most / len(clips)))
-    kept = np.zeros(len(names), bool)
-    kept[np.linspace(0, len(names) - 1, number).round().astype(int)] = True
-    return np.flatnonzero(kept[place])[:most]
+    golden = (np.arange(len(names)) * 0.6180339887498949) % 1  # every beginning of its order is spread evenly
+    size, kept, room = np.bincount(place), np.zeros(len(names), bool), most
+    for clip in golden.argsort(kind="stable"):
+        if size[clip] <= room:
+            kept[clip], room = True, room - size[clip]
+    rows = np.flatnonzero(kept[place])
+    return rows if len(rows) else np.flatnonzero(place == size.argmin())[:most]

@@ -66,9 +66,10 @@ def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int,
         panels["restoration"] = _restored(encoders[attacked].to(device), attacked, shown, device, seed)
     else:
         left_out["restoration"] = "no encoder of this run has a restorer"
-    readers = [name for name, encoder in encoders.items() if encoder.readout is not None and len(encoder.readout.pixels)]
+    readers = [name for name in (PREFERRED, *encoders) if name in encoders and encoders[name].readout is not None]
+    readers = [name for name in readers if len(encoders[name].readout.pixels)]
     if readers:
-        panels["moving"] = _moving(encoders[readers[-1]].to(device), readers[-1], shown)
+        panels["moving"] = _moving(encoders[readers[0]].to(device), readers[0], shown)
     else:
         left_out["moving"] = "no encoder of this run has a readout that saw faces move"
     return panels

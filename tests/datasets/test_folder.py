@@ -42,6 +42,9 @@ def test_deeper_folders_are_clips_and_loose_photographs_their_own_people(tmp_pat
     rows = open_dataset("folder", tmp_path).rows.set_index("file")
     assert rows.loc["a/c1/2.png", ["identity", "clip", "frame"]].tolist() == [0, 0, 1]
     assert rows["clip"].nunique() == 5 and rows["identity"].nunique() == 4
+    for name in ("a/3.png", "a/4.png"):  # a person's single photographs are no frames of one clip
+        save(tmp_path / name)
+    assert open_dataset("folder", tmp_path).rows["clip"].nunique() == 7
 
 
 def test_links_to_folders_are_followed_once(root, tmp_path):

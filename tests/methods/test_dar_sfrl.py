@@ -1,4 +1,4 @@
-"""DAR-SFRL, corrected: its degraded views, its four terms, and where their gradients go."""
+"""DAR-SFRL, corrected: its degraded views, its terms, and where their gradients go."""
 
 import math
 
@@ -182,7 +182,7 @@ def test_every_term_is_the_slow_one(make, blobs, seeded):
         image = method.network.prepare(torch.cat([views["clean"], views["degraded"], views["target"]]))
         truth = method.network.prepare(views["target"])
         restored, noise = method.network.restorer(image)
-        face = method.face_head(method.network.represent(restored[-1]))
+        face = method.face_head(method.network.describe(restored[-1]))
         sensitive = method.noise_head((image - restored[-1])[:16])
     restore = sum((x - g).abs().sum().item() for x_k in restored for x, g in zip(x_k[8:16], truth)) / (2 * truth.numel())
     assert terms["restore"].item() == pytest.approx(restore, rel=1e-4)
@@ -202,7 +202,7 @@ def test_every_term_is_the_slow_one(make, blobs, seeded):
     assert all(torch.isfinite(value).all() for value in terms.values())
 
 
-def test_finish_fits_the_readout_and_leaves_the_modes(make):
+def test_finish_fits_the_readout_and_leaves_the_modes(make, seeded):
     class Clips:
         columns = ("clip",)
 
@@ -221,6 +221,8 @@ def test_finish_fits_the_readout_and_leaves_the_modes(make):
     encoder = method.encoder()
     assert encoder.dim == 3 * round(0.1 * 16**2) + 4 != wide and all(m.training for m in encoder.modules() if m is not encoder.readout)
     assert encoder.config.readout == {"moving": 0.1, "components": 4, "weight": method.config.weight}
+    (views,) = method.views(torch.rand(8, 3, 16, 16, generator=seeded()), seeded())
+    assert torch.isfinite(method.loss(views)["loss"])  # it can be trained on
     ablation = make(moving=0.0, components=0)
     ablation.finish(Clips(), "cpu")
     assert ablation.encoder().dim == wide and ablation.encoder().readout is None

@@ -122,10 +122,10 @@ def test_file_round_trip_and_gradient(tmp_path):
     assert images.grad.abs().sum() > 0
 
 
-def test_controls_of_an_encoder_with_a_readout(images):
+def test_controls_of_an_encoder_with_a_readout(images, capsys):
     encoder = Encoder(EncoderConfig(SIZE, "pixels", {}, {"stages": 1}, photometric=True)).eval()
-    with pytest.raises(ValueError, match="no readout that knows where faces move"):
-        CONTROLS["moving_pixels"](encoder)
+    assert torch.equal(CONTROLS["moving_pixels"](encoder)(images), CONTROLS["photometric_pixels"](encoder)(images))
+    assert "saw nothing move" in capsys.readouterr().out
     encoder.read_out(fit_readout(encoder, Clips(), 0.1, 4, 1.0, "cpu"))
     pixels = CONTROLS["moving_pixels"](encoder)
     assert torch.allclose(pixels(images), encoder.prepare(images).flatten(2)[:, :, encoder.readout.pixels].flatten(1))
@@ -139,8 +139,14 @@ def test_whole_clips():
     clips = np.repeat(np.arange(10), 4)
     assert np.array_equal(whole_clips(clips, 40), np.arange(40))
     kept = whole_clips(clips, 13)
-    assert np.array_equal(np.unique(clips[kept]), [0, 4, 9]) and len(kept) == 12
-    assert len(whole_clips(np.zeros(40, int), 13)) == 13
+    names, counts = np.unique(clips[kept], return_counts=True)
+    assert len(names) == 3 and (counts == 4).all() and names.max() - names.min() >= 5 and (np.diff(kept) > 0).all()
+    assert np.array_equal(whole_clips(np.zeros(40, int), 13), np.arange(13))
+
+
+def test_a_long_clip_does_not_push_the_others_out():
+    clips = np.concatenate([np.zeros(9000, int), 1 + np.repeat(np.arange(100), 3)])
+    assert np.array_equal(np.unique(clips[whole_clips(clips, 4096)]), np.arange(1, 101))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +163,21 @@ def test_bad_settings_are_named(change, message):
         Readout(SIZE, 10, **{"moving": 0.1, "components": 2, "weight": 1.0, **change})
 
 
-def test_fewer_images_than_components(encoder, capsys):
+def test_fewer_components_than_asked_for(encoder, capsys):
+    """Twelve people whose two moving pixels are all that differs between frames: 36 images have at most 35 components."""
     readout = fit_readout(encoder, Clips(), 0.1, 36, 1.0, "cpu")
-    assert readout.basis.shape[1] == 35 and "36 images have no more than 35 components" in capsys.readouterr().out
+    basis = readout.basis
+    assert basis.shape[1] < 36 and f"36 images have {basis.shape[1]} components, not 36" in capsys.readouterr().out
+    assert torch.allclose(basis.T @ basis, torch.eye(basis.shape[1]), atol=1e-4)
+
+
+def test_images_that_are_copies_give_as_many_components_as_differ():
+    two = torch.randn(2, 12, generator=torch.Generator().manual_seed(0)).repeat(5, 1)
+    assert principal_components(two - two.mean(0), 4).shape == (12, 1)
+    assert principal_components(torch.zeros(5, 12), 4).shape == (12, 0)
+
+
+@pytest.mark.parametrize(("moving", "clips"), [(0.1, False), (0.001, True)])
+def test_nothing_left_is_said_and_leaves_the_description(encoder, capsys, moving, clips):
+    assert fit_readout(encoder, Clips(clips=clips), moving, 0, 1.0, "cpu") is None
+    assert "the whole description is the representation" in capsys.readouterr().out
