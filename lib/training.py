@@ -6,7 +6,6 @@ same weights as an unbroken one. The rolling checkpoint lives outside the pipeli
 fingerprint of parameters, code and data: it can never be resumed by a run that differs from the one that wrote it.
 """
 
-import contextlib
 import csv
 import hashlib
 import json
@@ -14,7 +13,6 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 
@@ -69,24 +67,6 @@ class Schedule:
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
 
-@contextlib.contextmanager
-def reproducible() -> Iterator[None]:
-    """Same inputs, same bits: some sums are otherwise taken in the order in which threads come (the gradient of indexing).
-
-    Where CUDA has no such implementation PyTorch warns and goes on; lib.workplace sets what cuBLAS needs.
-    """
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and serves debugging
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-
-
-@reproducible()
 def train(
     method: nn.Module, table, schedule: Schedule, *, seed: int, data: str, out: Path, checkpoints: Path,
     device: torch.device, label: str,

@@ -35,10 +35,8 @@ def enter() -> Path:
 
     Before torch is loaded, so that it counts: threads that wait sleep (OMP_WAIT_POLICY, where nobody set it). By default
     they spin, and on a machine that is shared they then eat the time that the others wait for: 10 times slower was seen.
-    And cuBLAS gets the workspace with which its sums are the same in every run.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     root = find_root()
     os.chdir(root)
     return root

@@ -15,7 +15,7 @@ from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased
 from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.models.encoder import WEIGHTS, EncoderConfig
-from lib.training import HISTORY, Schedule, TrainingError, collapse_meter, fingerprint, reproducible, seeded, train
+from lib.training import HISTORY, Schedule, TrainingError, collapse_meter, fingerprint, seeded, train
 from lib.views import Views
 
 CPU = torch.device("cpu")
@@ -367,30 +367,6 @@ def test_seeded_differs_by_purpose_number_and_seed():
     }
     assert len(draws) == 4
     assert torch.rand(1, generator=seeded(1, "step", 0, CPU)) == torch.rand(1, generator=seeded(1, "step", 0, CPU))
-
-
-def test_sums_do_not_depend_on_the_order_of_threads_while_training_and_as_before_after_it(run):
-    method, seen = make(), []
-    plain = method.loss
-
-    def loss(views):
-        seen.append(torch.are_deterministic_algorithms_enabled())
-        return plain(views)
-
-    method.loss = loss
-    run("a", method)
-    assert seen and all(seen) and not torch.are_deterministic_algorithms_enabled()
-
-
-def test_the_released_gradient_is_the_same_bit_for_bit():
-    """With many rows the gradient of indexing is summed by several threads: in any order, unless told otherwise."""
-    torch.manual_seed(0)
-    method = DarSfrlReleased(replace(RELEASED, head_dim=64), NETWORK, Views())
-    z = torch.randn(256, 64, requires_grad=True)
-    mix = torch.rand(256, 254), torch.randperm(254)
-    with reproducible():
-        first, *others = [torch.autograd.grad(method.robust_contrast(z, mix), z)[0] for _ in range(6)]
-    assert all(torch.equal(first, other) for other in others)
 
 
 def test_a_method_that_lacks_a_part_of_the_protocol_is_told_before_it_trains(run):

@@ -98,7 +98,8 @@ class DarSfrlReleased(nn.Module):
         others[rows, rows] = False
         others[rows, partner] = False
         unit = nn.functional.normalize(z.float(), dim=1)
-        negatives = unit[others.nonzero()[:, 1].view(len(z), -1)]
+        # not by indexing: its gradient is summed by threads in any order, so two runs with one seed would differ
+        negatives = unit.index_select(0, others.nonzero()[:, 1]).view(len(z), -1, z.shape[1])
         return mixed_info_nce(z, z[partner], negatives, mix, self.config.temperature)
 
     def sensitive_contrast(self, z: Tensor, views: dict) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from lib.methods import build_method, dar_sfrl_released
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased, augment, mixing
+from lib.models.encoder import EncoderConfig
 from lib.views import Views
 
 SMALL = {"variant": "released", "stages": 2, "channels": 2, "hidden": 4, "head_hidden": 32, "head_dim": 8,
@@ -271,3 +272,13 @@ def test_heads_are_two_layers_with_batch_norm(make):
     for head in (make().clean_head, make().noise_head):
         assert [type(layer) for layer in head] == [nn.Linear, nn.ReLU, nn.Linear, nn.BatchNorm1d]
         assert head[0].in_features == 768 and F.relu(head[0](torch.zeros(1, 768))).shape == (1, 32)
+
+
+def test_a_gradient_is_the_same_bit_for_bit_whatever_the_threads_do():
+    """With many rows the gradient of indexing is summed by several threads, in the order in which they come."""
+    torch.manual_seed(0)
+    method = DarSfrlReleased(DarSfrlConfig(variant="released", head_hidden=16, head_dim=64), EncoderConfig(16, "pixels"), Views())
+    z = torch.randn(256, 64, requires_grad=True)
+    mix = torch.rand(256, 254), torch.randperm(254)
+    first, *others = [torch.autograd.grad(method.robust_contrast(z, mix), z)[0] for _ in range(6)]
+    assert all(torch.equal(first, other) for other in others)
