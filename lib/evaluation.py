@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lib.conditions import DRAW_SEED, Job, attack_jobs, check_jobs, corruption_jobs, source_of, to_numpy
+from lib.cores import each
 from lib.degrade.attacks import ATTACKS
 from lib.degrade.corruptions import CORRUPTIONS
 from lib.files import write_aside
@@ -222,8 +223,8 @@ def evaluate(
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
         meter = progress(sum(job.cost for job in jobs), f"evaluate {method}")
         measured = {task: [] for task in tasks}
-        for job in jobs:
-            for cell, scores in zip(job.cells, finished_or_run(job, folder), strict=True):
+        for job, found in zip(jobs, each(lambda job: finished_or_run(job, folder), jobs, device)):
+            for cell, scores in zip(job.cells, found, strict=True):
                 measured[cell.task].append(Measured(cell.family, cell.condition, cell.severity, scores))
             meter.step(job.cost, job.name)
     rows = []

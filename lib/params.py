@@ -16,7 +16,7 @@ import yaml
 
 from lib.evaluation import ProbeParams
 from lib.methods import METHODS
-from lib.models.controls import CONTROLS
+from lib.models.controls import KINDS
 from lib.training import Schedule
 from lib.views import Views
 from lib.workplace import find_root
@@ -82,15 +82,15 @@ class Control:
 
     Attributes:
         of: the method's name under ``methods``.
-        kind: one of lib.models.controls.CONTROLS.
+        kind: one of lib.models.controls.KINDS.
     """
 
     of: str
     kind: str
 
     def __post_init__(self):
-        if self.kind not in CONTROLS:
-            raise ValueError(f"kind: unknown {self.kind!r}; there are {', '.join(CONTROLS)}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: unknown {self.kind!r}; there are {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True)

@@ -164,8 +164,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, tmp_path, results):
         run(progress=Killed)
     (folder,) = (tmp_path / "work").iterdir()
     finished = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert len(finished) == 9 and all(p.suffix == ".npz" for p in finished)
+    assert all(p.suffix == ".npz" for p in finished)
     again = run(seen=["contrast"])
+    assert 9 <= len(finished) < len(list(folder.iterdir()))  # those that were at work when it was killed are finished too
     assert all(p.stat().st_mtime_ns == t for p, t in finished.items())
     pd.testing.assert_frame_equal(again, results)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.models.readout import fit_readout
 
 
 def raw_pixels(encoder: Encoder) -> Encoder:
@@ -48,6 +49,23 @@ def moving_pixels(encoder: Encoder) -> Encoder:
     return control.eval()
 
 
+def pixel_readout(encoder: Encoder, faces) -> Encoder:
+    """The encoder's readout, fitted anew on plain pixels with gain and offset undone: what it gives without any network.
+
+    Args:
+        faces: the table that the encoder was trained on.
+    """
+    control = photometric_pixels(encoder)
+    if encoder.readout is None:
+        print("pixel_readout: this encoder has no readout, so the control has all pixels (as photometric_pixels)", flush=True)
+        return control
+    device = encoder.readout.mean.device
+    readout = fit_readout(control.to(device), faces, **encoder.config.readout, device=device)
+    if readout is not None:
+        control.read_out(readout)
+    return control.eval()
+
+
 def identity_restorer(encoder: Encoder) -> Encoder:
     """The encoder with DAFR taken out (restored = input): what restoring adds when the features are used.
 
@@ -75,3 +93,10 @@ CONTROLS = {
     "moving_pixels": moving_pixels,
     "identity_restorer": identity_restorer,
 }
+FITTED = {"pixel_readout": pixel_readout}
+KINDS = (*CONTROLS, *FITTED)
+
+
+def build_control(kind: str, encoder: Encoder, faces) -> Encoder:
+    """The control ``kind`` (of :data:`KINDS`) of a pre-trained encoder and the faces that it was trained on."""
+    return FITTED[kind](encoder, faces) if kind in FITTED else CONTROLS[kind](encoder)

@@ -5,7 +5,7 @@ turns most easily: training the network against eps does not keep eps out of wha
 few directions, chosen without labels after the last training step:
 
     moving      the restored image at the pixels that vary most *within* a clip, as a share of their variance over all
-                faces: brows, eyes and mouth, not hair, clothes and background. What an L-infinity eps can do to a linear
+                faces: mostly brows, eyes and mouth, hardly any hair, clothes or background. What an L-infinity eps can do to a linear
                 score is the L1 norm of its weights; on pixels that say nothing those weights are cost alone.
     components  the first principal components of the whole description (restored image and backbone maps): who it is.
 

@@ -36,6 +36,7 @@ ENCODERS = {
         "raw pixels, gain and offset undone", "control", "#B8A46A", "8", (0, (3, 1, 1, 1)), short="pixels gain"
     ),
     "moving_pixels": Look("moving pixels, gain and offset undone", "control", "#4C8C7A", "*", (0, (1, 1)), short="moving pixels"),
+    "pixel_readout": Look("DAR-SFRL's readout of plain pixels", "control", "#7A5C8C", "d", (0, (3, 1, 1, 1, 1, 1)), short="pixel readout"),
     "identity_restorer": Look(
         "DAR-SFRL, identity restorer", "control", PURPLE, "h", (0, (2, 1)), short="identity rest."
     ),

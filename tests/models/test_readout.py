@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.models.controls import CONTROLS
+from lib.models.controls import CONTROLS, build_control
 from lib.models.encoder import Encoder, EncoderConfig, load_encoder, save_encoder
 from lib.models.readout import Readout, fit_readout, moving_share, principal_components, whole_clips
 
@@ -133,6 +133,19 @@ def test_controls_of_an_encoder_with_a_readout(images, capsys):
     image = encoder.prepare(images)
     assert torch.allclose(CONTROLS["identity_restorer"](encoder)(images), encoder.readout(image, image.flatten(1)))
     assert CONTROLS["untrained"](encoder).readout is None
+
+
+def test_the_readout_of_plain_pixels_needs_no_network(images, capsys):
+    encoder = Encoder(EncoderConfig(SIZE, "pixels", {}, {"stages": 1}, photometric=True)).eval()
+    plain = CONTROLS["photometric_pixels"](encoder)
+    assert torch.equal(build_control("pixel_readout", encoder, Clips())(images), plain(images))
+    assert "has no readout" in capsys.readouterr().out
+    encoder.read_out(fit_readout(encoder, Clips(), 0.1, 4, 0.8, "cpu"))
+    control = build_control("pixel_readout", encoder, Clips())
+    expected = fit_readout(plain, Clips(), 0.1, 4, 0.8, "cpu")
+    image = plain.prepare(images)
+    assert control.restorer is None and control.dim == encoder.dim
+    assert torch.equal(control(images), expected(image, image.flatten(1)))
 
 
 def test_whole_clips():
