@@ -11,6 +11,7 @@ from lib.report import checks, names
 from lib.report.summary import FEWEST, Scores
 
 OURS, PLAIN, ADVERSARIAL = "dar_sfrl", "simclr", "simclr_adversarial"
+NO_NETWORK = "pixel_readout"  # the control that says whether the network is what makes the difference
 BLOCKS = (("expression", "rendered"), ("verification", "orl"))
 CLEAN_MARGIN = 3.0  # points that robustness may cost on clean faces
 NEAR_ZERO = 5.0  # percent: a score that an attack with an unbounded budget must reach
@@ -88,6 +89,7 @@ def answer(results: pd.DataFrame) -> list[str]:
                 )
         if parts:
             sentences.append(f"{names.task_label(task, dataset)}: {_join(parts)}.")
+    sentences += _without_a_network(scores)
     failed = [claim for claim in claims if not claim.holds]
     sentences.append(
         f"All {len(claims)} statements checked below hold."
@@ -97,6 +99,26 @@ def answer(results: pd.DataFrame) -> list[str]:
         + "."
     )
     return sentences
+
+
+def _without_a_network(scores: Scores) -> list[str]:
+    """How our method compares with its own readout of plain pixels, in a sentence: said whatever comes out."""
+    alike, parts = [], []
+    for task, dataset in _compared_blocks(scores):
+        for family in ("corruption", "attack"):
+            ours, control = (scores(m, dataset, task, family, "mean", "drop") for m in (OURS, NO_NETWORK))
+            if ours is None or control is None:
+                continue
+            alike.append(control[1] <= ours[2])  # its interval is not above ours
+            parts.append(f"{control[0]:.1f}")
+    if not alike:
+        return []
+    control = names.look(NO_NETWORK).label
+    begin = f"{control[0].upper()}{control[1:]}, without any network, loses {_join(parts)}"
+    if not any(alike):
+        return [f"{begin}: clearly more on {_every(len(alike))}, so it is the trained network that makes the difference."]
+    every = _every(len(alike)) if all(alike) else f"{sum(alike)} of the {len(alike)} means"
+    return [f"{begin}: not clearly more on {every}, so there the trained network is not shown to make the difference."]
 
 
 def write_claims(claims: list[Claim], path: str | Path) -> Path:

@@ -104,6 +104,21 @@ def test_answer_follows_the_numbers():
     assert answer(pd.DataFrame(rows("simclr", {})))[0].startswith("Not all that the question compares was part")
 
 
+@pytest.mark.parametrize(
+    ("control", "said"),
+    [
+        (9, "loses 9.0 and 9.0: not clearly more on both means compared"),
+        (45, "clearly more on both means compared, so it is the trained network"),
+    ],
+)
+def test_the_answer_says_what_the_readout_gives_without_a_network(control, said):
+    found = rows("simclr", {"corruption": 80, "attack": 80}) + rows("dar_sfrl", {"corruption": 10, "attack": 10})
+    sentences = answer(pd.DataFrame(found + rows("pixel_readout", {"corruption": control, "attack": control})))
+    assert sum("without any network" in sentence for sentence in sentences) == 1
+    assert said in " ".join(sentences)
+    assert "without any network" not in " ".join(answer(pd.DataFrame(found)))
+
+
 def test_on_other_data_the_claims_are_about_those():
     own = [
         row
