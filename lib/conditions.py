@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lib.degrade.attacks import RECIPES, ascend, attack
 from lib.degrade.corruptions import corrupt
-from lib.degrade.masking import square_search
+from lib.degrade.draws import uniform
+from lib.degrade.square import square_search
 from lib.files import write_aside
 from lib.probes.features import to_float
 from lib.probes.task import Task
@@ -109,7 +110,6 @@ def attack_jobs(
     """
 
     def run(cell: Cell, budget: float) -> list[np.ndarray]:
-        generator = generator_for(device, task.table.name, task.name, cell.family, cell.condition, budget)
         scores = []
         for part, images in _parts(task, items, batch_size, device):
             model = task.scores_fn(part)
@@ -122,7 +122,7 @@ def attack_jobs(
                 eps=budget / 255,
                 alpha=alpha * budget / eps / 255,
                 steps=steps,
-                generator=generator,
+                seeds=seeds_for(part, task.table.name, task.name, cell.family, cell.condition, budget),
             )
             with torch.no_grad():
                 scores.append(model(attacked))
@@ -155,10 +155,10 @@ def check_jobs(
     """
     longest = max(steps)
 
-    def model_and_generator(part: Tensor, what: str):
-        return task.scores_fn(part), generator_for(device, task.table.name, task.name, "check", what, int(part[0]))
+    def model_and_seeds(part: Tensor, what: str):
+        return task.scores_fn(part), seeds_for(part, task.table.name, task.name, "check", what)
 
-    def white_box(model_of: Task, part: Tensor, images: Tensor, generator) -> Iterator[Tensor]:
+    def white_box(model_of: Task, part: Tensor, images: Tensor, seeds: Tensor) -> Iterator[Tensor]:
         return ascend(
             RECIPES["pgd"],
             model_of.scores_fn(part),
@@ -168,15 +168,15 @@ def check_jobs(
             eps / 255,
             alpha / 255,
             longest,
-            generator,
+            seeds,
         )
 
     def run_steps() -> list[np.ndarray]:
         found = {count: [] for count in sorted(steps)}
         for part, images in _parts(task, items, batch_size, device):
-            model, generator = model_and_generator(part, "pgd")
+            model, seeds = model_and_seeds(part, "pgd")
             with torch.enable_grad():
-                for count, point in enumerate(white_box(task, part, images, generator), 1):
+                for count, point in enumerate(white_box(task, part, images, seeds), 1):
                     if count in found:
                         found[count].append(model(point).detach())
         scores = [to_numpy(torch.cat(s)) for s in found.values()]
@@ -185,8 +185,13 @@ def check_jobs(
     def run_search() -> list[np.ndarray]:
         scores = []
         for part, images in _parts(task, items, batch_size, device):
-            model, generator = model_and_generator(part, "gradient_free")
-            best = square_search(lambda x: (task.losses(model(x), part), None), images, eps / 255, queries, generator)
+            model, seeds = model_and_seeds(part, "gradient_free")
+
+            def judge(x: Tensor, rows: Tensor, part: Tensor = part) -> tuple[Tensor, Tensor]:
+                here = part[rows]
+                return task.losses(task.scores_fn(here)(x), here), torch.zeros_like(here, dtype=torch.bool)
+
+            best = square_search(judge, images, eps / 255, queries, seeds)
             with torch.no_grad():
                 scores.append(model(best))
         return [to_numpy(torch.cat(scores))]
@@ -195,8 +200,8 @@ def check_jobs(
     def run_noise() -> list[np.ndarray]:
         scores = []
         for part, images in _parts(task, items, batch_size, device):
-            model, generator = model_and_generator(part, "noise")
-            signs = torch.rand(images.shape, generator=generator, device=images.device).sub_(0.5).sign_()
+            model, seeds = model_and_seeds(part, "noise")
+            signs = uniform(seeds, 0, *images.shape[1:]).sub_(0.5).sign_()
             scores.append(model((images + eps / 255 * signs).clamp_(0, 1)))
         return [to_numpy(torch.cat(scores))]
 
@@ -205,9 +210,9 @@ def check_jobs(
             raise ValueError(f"surrogates: task {task.name} of another encoder must have the same test items")
         scores = []
         for part, images in _parts(task, items, batch_size, device):
-            model, generator = model_and_generator(part, "pgd")
+            model, seeds = model_and_seeds(part, "pgd")
             with torch.enable_grad():
-                *_, point = white_box(surrogate, part, images, generator)
+                *_, point = white_box(surrogate, part, images, seeds)
             with torch.no_grad():
                 scores.append(model(point))
         return [to_numpy(torch.cat(scores))]
@@ -236,6 +241,11 @@ def passes(name: str, steps: int) -> int:
 def generator_for(device, *purpose) -> torch.Generator:
     """A generator on ``device`` whose draws depend on what they are for and on nothing else."""
     return torch.Generator(device=device).manual_seed(int(_digest(DRAW_SEED, *purpose), 16) >> 1)
+
+
+def seeds_for(items: Tensor, *purpose) -> Tensor:
+    """[B] long: seeds of the test items [B] whose draws depend on the item and on what they are for alone."""
+    return items + int(_digest(DRAW_SEED, *purpose)[:14], 16)
 
 
 def source_of(*places: str) -> Iterator[bytes]:

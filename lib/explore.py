@@ -16,6 +16,7 @@ from torch import Tensor
 from lib.datasets import FaceTable, open_dataset
 from lib.datasets.columns import EXPRESSIONS
 from lib.degrade.attacks import attack, random_start
+from lib.degrade.draws import new_seeds
 from lib.faces.align import to_template, warp
 from lib.faces.resample import fit
 from lib.faces.shards import open_packed
@@ -151,6 +152,6 @@ class Space:
         """
         generator = torch.Generator(face.device).manual_seed(seed)
         with torch.no_grad():
-            target = self.embed(random_start(face, NUDGE, generator))
+            target = self.embed(random_start(face, NUDGE, new_seeds(1, generator, face.device)))
         budget = {"eps": eps / 255, "alpha": eps / 4 / 255, "steps": STEPS, "generator": generator}
         return attack(name, self.embed, face, target, lambda z, clean: 1 - (z * clean).sum(1).mean(), **budget)

@@ -353,7 +353,7 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
         ({"l2": 0.0}, "l2 must be positive"),
         ({"eps": -1.0}, "eps must be positive"),
         ({"steps": 0}, "steps must be"),
-        ({"corruptions": ["rain"]}, "corruptions must be among .* got rain"),
+        ({"corruptions": ["hail"]}, "corruptions must be among .* got hail"),
         ({"attacks": ["cw"]}, "attacks must be among"),
         ({"severities": [0]}, "severities must be among 1, 2, 3, 4, 5, got 0"),
         ({"severities": []}, "severities must not be"),

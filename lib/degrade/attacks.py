@@ -33,9 +33,11 @@ import torch
 from torch import Tensor, nn
 
 from lib.degrade.checks import check_generator, check_images
+from lib.degrade.draws import new_seeds, uniform
 
 Logits = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Broken = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,15 @@ def attack(
     alpha: float = 2 / 255,
     steps: int = 10,
     generator: torch.Generator | None = None,
+    restarts: int = 1,
+    broken_fn: Broken | None = None,
+    seeds: Tensor | None = None,
 ) -> Tensor:
     """Adversarial images [B,3,H,W], detached: within ``eps`` of ``images`` in every pixel and within [0, 1].
 
-    Cost in forward and backward passes a step: 1; eotpgd 2; sinifgsm 5. There is no other pass. The whole batch goes
-    through the model at once: chunks are the caller's choice.
+    Cost in forward and backward passes a step: 1; eotpgd 2; sinifgsm 5. There is no other pass without ``broken_fn`` and
+    ``restarts``. The whole batch goes through the model at once: chunks are the caller's choice. What comes out for an image
+    depends on its own pixels, label and seed alone (up to how the model rounds), whatever else is in the batch.
 
     Args:
         name: one of :data:`ATTACKS`.
@@ -90,28 +96,46 @@ def attack(
             requires_grad), on an exception too. Any other callable is used as it is. nifgsm and sinifgsm look ahead
             beyond [0, 1] as published, so the callable must not reject such pixels.
         images: float RGB [B,3,H,W] in [0, 1].
-        labels: B rows of anything that ``loss_fn`` takes: classes, multi-hot targets, embeddings.
+        labels: B rows of anything that ``loss_fn`` takes: classes, multi-hot targets, embeddings, numbers of items.
         loss_fn: ``loss_fn(logits, labels)`` -> the scalar to raise, a sum or a mean over images: each image is
             attacked by its own gradient, and every recipe is blind to its scale.
         eps: largest change of a pixel. alpha: step size. steps: number of steps (fgsm takes one, of size eps).
-        generator: draws random starts and resizes, on the device of ``images``; None uses the global state.
+        generator: draws the seeds, on the device of ``images``; None uses the global state.
+        restarts: how often to begin anew; of an image the result of largest loss is kept (``loss_fn`` is then also called
+            under ``torch.func.vmap``), or with ``broken_fn`` the first that breaks it. Only pgd, eotpgd and difgsm differ
+            from one start to the next.
+        broken_fn: ``broken_fn(logits, labels)`` -> bool [B]. With it an image is left as soon as it is broken: it drops out
+            of the batch, so ``logits_fn`` sees fewer and fewer images (what it must know of an image belongs into its
+            label). One clean pass more is made.
+        seeds: [B] long, one an image, instead of ``generator``.
 
     Raises:
-        ValueError: bad name, images, budget or generator; logits that are not a tensor with B rows, a loss that is
-            not a finite scalar or does not depend on the images. Found at the first pass, before any step.
+        ValueError: bad name, images, budget, restarts, seeds or generator; logits that are not a tensor with B rows, a loss
+            that is not a finite scalar or does not depend on the images. Found at the first pass, before any step.
     """
     if name not in RECIPES:
         raise ValueError(f"name: expected one of {', '.join(ATTACKS)}, got {name!r}")
     check_images(images)
     check_generator(generator, images)
     check_budget(eps, alpha, steps)
-    if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
-        got = list(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-        raise ValueError(f"labels: expected a tensor with {len(images)} rows, one an image, got {got}")
+    check_labels(labels, images)
+    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
+        raise ValueError(f"restarts: expected an integer >= 1, got {restarts!r}")
+    seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images, labels = constant(images), constant(labels)
-        *_, last = ascend(RECIPES[name], logits_fn, images, labels, loss_fn, eps, alpha, steps, generator)
-        return last
+        recipe = RECIPES[name]
+        if broken_fn is not None:
+            return _until_broken(recipe, logits_fn, images, labels, loss_fn, eps, alpha, steps, seeds, restarts, broken_fn)
+        *_, best = ascend(recipe, logits_fn, images, labels, loss_fn, eps, alpha, steps, seeds)
+        if restarts > 1:
+            loss = losses(logits_fn, best, labels, loss_fn)
+        for restart in range(1, restarts):
+            *_, other = ascend(recipe, logits_fn, images, labels, loss_fn, eps, alpha, steps, seeds + restart)
+            higher = losses(logits_fn, other, labels, loss_fn)
+            best = torch.where((higher > loss)[:, None, None, None], other, best)
+            loss = torch.maximum(loss, higher)
+        return best
 
 
 def check_budget(eps: float, alpha: float, steps: int) -> None:
@@ -124,14 +148,38 @@ def check_budget(eps: float, alpha: float, steps: int) -> None:
         raise ValueError(f"steps: expected an integer >= 1, got {steps!r}")
 
 
+def check_labels(labels: Tensor, images: Tensor) -> None:
+    """Raise ``ValueError`` unless ``labels`` is a tensor with a row for each image."""
+    if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
+        got = list(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+        raise ValueError(f"labels: expected a tensor with {len(images)} rows, one an image, got {got}")
+
+
+def checked_seeds(seeds: Tensor | None, generator: torch.Generator | None, images: Tensor) -> Tensor:
+    """``seeds`` if they are [B] long on the device of ``images``, new ones if there are none; else a ``ValueError``."""
+    if seeds is None:
+        return new_seeds(len(images), generator, images.device)
+    if not isinstance(seeds, Tensor) or seeds.dtype != torch.long or seeds.shape != images.shape[:1]:
+        got = f"{seeds.dtype} {list(seeds.shape)}" if isinstance(seeds, Tensor) else type(seeds).__name__
+        raise ValueError(f"seeds: expected a long tensor [{len(images)}], got {got}")
+    return seeds.to(images.device)
+
+
+def losses(logits_fn: Logits, images: Tensor, labels: Tensor, loss_fn: Loss) -> Tensor:
+    """The loss of each image, [B], without gradient."""
+    with torch.no_grad():
+        each = torch.func.vmap(lambda score, label: loss_fn(score[None], label[None]).reshape(()))
+        return each(logits_fn(images), labels)
+
+
 def constant(tensor: Tensor) -> Tensor:
     """``tensor`` without its graph; a copy of an inference tensor, which no backward pass could save."""
     return tensor.detach().clone() if tensor.is_inference() else tensor.detach()
 
 
-def random_start(images: Tensor, eps: float, generator: torch.Generator | None = None) -> Tensor:
+def random_start(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
     """``images`` plus uniform noise in [-eps, eps], clamped to [0, 1]."""
-    noise = torch.rand(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    noise = uniform(seeds, 0, *images.shape[1:], dtype=images.dtype)
     return images.add(noise.mul_(2).sub_(1).mul_(eps)).clamp_(0, 1)
 
 
@@ -144,31 +192,123 @@ def ascend(
     eps: float,
     alpha: float,
     steps: int,
-    generator: torch.Generator | None,
+    seeds: Tensor,
 ) -> Iterator[Tensor]:
     """The attacked images after each step, detached. Unchecked; gradients must be on: :func:`attack` sees to both."""
-    if recipe.single_step:
-        alpha, steps = eps, 1
-    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-    point = torch.clamp(random_start(images, eps, generator), low, high) if recipe.random_start else images
-    momentum = torch.zeros_like(images) if recipe.decay is not None else None
-    for _ in range(steps):
-        where = point + recipe.decay * alpha * momentum if recipe.lookahead else point
-        where = where.detach().requires_grad_()
-        direction = None
-        for _ in range(recipe.samples):
-            for scale in range(recipe.scales):
-                seen = where / 2**scale if scale else where
-                if recipe.diverse:
-                    seen = resize_and_pad(seen, generator)
-                gradient = _gradient(logits_fn(seen), labels, loss_fn, where)
-                direction = gradient if direction is None else direction + gradient
-        if momentum is not None:
-            # the smallest normal number keeps an image without gradient at 0 / tiny = 0
-            size = direction.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_(min=torch.finfo(direction.dtype).tiny)
-            momentum = direction = recipe.decay * momentum + direction / size
-        point = torch.clamp(point + alpha * direction.sign(), low, high).detach()
+    alpha, steps = (eps, 1) if recipe.single_step else (alpha, steps)
+    point, momentum = _begin(recipe, images, eps, seeds)
+    for step in range(steps):
+        direction, _ = _direction(recipe, logits_fn, point, momentum, labels, loss_fn, alpha, seeds, step)
+        point, momentum = _moved(recipe, images, point, momentum, direction, eps, alpha)
         yield point
+
+
+def _until_broken(
+    recipe: Recipe,
+    logits_fn: Logits,
+    images: Tensor,
+    labels: Tensor,
+    loss_fn: Loss,
+    eps: float,
+    alpha: float,
+    steps: int,
+    seeds: Tensor,
+    restarts: int,
+    broken_fn: Broken,
+) -> Tensor:
+    """The attack with early stopping: an image that is broken keeps the point that broke it and drops out."""
+    alpha, steps = (eps, 1) if recipe.single_step else (alpha, steps)
+    result = images.clone()
+
+    def check(logits: Tensor, left: Tensor) -> Tensor:
+        broken = broken_fn(logits.detach(), labels[left])
+        if not isinstance(broken, Tensor) or broken.dtype != torch.bool or broken.shape != left.shape:
+            got = f"{broken.dtype} {list(broken.shape)}" if isinstance(broken, Tensor) else type(broken).__name__
+            raise ValueError(f"broken_fn: expected a bool tensor [{len(left)}], got {got}")
+        return ~broken
+
+    with torch.no_grad():
+        left = torch.arange(len(images), device=images.device)
+        left = left[check(logits_fn(images), left)]
+    # where the gradient is taken at the point itself, its forward pass tells whether the point breaks the image
+    told = not (recipe.lookahead or recipe.diverse)
+    for restart in range(restarts):
+        here = left
+        point, momentum = _begin(recipe, images[here], eps, seeds[here] + restart)
+        unbroken = []
+        for step in range(steps + 1):
+            if not len(here):
+                break
+            direction = None
+            if step < steps and told:
+                direction, logits = _direction(
+                    recipe, logits_fn, point, momentum, labels[here], loss_fn, alpha, seeds[here] + restart, step
+                )
+            else:
+                with torch.no_grad():
+                    logits = logits_fn(point)
+            stays = check(logits, here)
+            result[here] = point
+            here, point = here[stays], point[stays]
+            momentum = momentum if momentum is None else momentum[stays]
+            if step == steps:
+                unbroken.append(here)
+            elif len(here):
+                if direction is None:
+                    direction, _ = _direction(
+                        recipe, logits_fn, point, momentum, labels[here], loss_fn, alpha, seeds[here] + restart, step
+                    )
+                else:
+                    direction = direction[stays]
+                point, momentum = _moved(recipe, images[here], point, momentum, direction, eps, alpha)
+        left = torch.cat(unbroken) if unbroken else left[:0]
+    return result
+
+
+def _begin(recipe: Recipe, images: Tensor, eps: float, seeds: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The first point, and the momentum of recipes that have one."""
+    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
+    point = torch.clamp(random_start(images, eps, seeds), low, high) if recipe.random_start else images
+    return point, torch.zeros_like(images) if recipe.decay is not None else None
+
+
+def _direction(
+    recipe: Recipe,
+    logits_fn: Logits,
+    point: Tensor,
+    momentum: Tensor | None,
+    labels: Tensor,
+    loss_fn: Loss,
+    alpha: float,
+    seeds: Tensor,
+    step: int,
+) -> tuple[Tensor, Tensor]:
+    """The summed gradient of one step, and the logits of its first pass."""
+    where = point + recipe.decay * alpha * momentum if recipe.lookahead else point
+    where = where.detach().requires_grad_()
+    direction = first = None
+    for sample in range(recipe.samples):
+        for scale in range(recipe.scales):
+            seen = where / 2**scale if scale else where
+            if recipe.diverse:
+                seen = resize_and_pad(seen, seeds, 1 + step * recipe.samples + sample)
+            logits = logits_fn(seen)
+            gradient = _gradient(logits, labels, loss_fn, where)
+            direction = gradient if direction is None else direction + gradient
+            first = logits if first is None else first
+    return direction, first
+
+
+def _moved(
+    recipe: Recipe, images: Tensor, point: Tensor, momentum: Tensor | None, direction: Tensor, eps: float, alpha: float
+) -> tuple[Tensor, Tensor | None]:
+    """One step along ``direction``, back into the ball and [0, 1]; the momentum after it."""
+    if momentum is not None:
+        # the smallest normal number keeps an image without gradient at 0 / tiny = 0
+        size = direction.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_(min=torch.finfo(direction.dtype).tiny)
+        momentum = direction = recipe.decay * momentum + direction / size
+    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
+    return torch.clamp(point + alpha * direction.sign(), low, high).detach(), momentum
 
 
 def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor) -> Tensor:
@@ -191,14 +331,14 @@ def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor) -> T
     return gradient
 
 
-def resize_and_pad(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def resize_and_pad(images: Tensor, seeds: Tensor, purpose: int) -> Tensor:
     """Input diversity: with probability 0.5 an image shrinks to 0.9..1 of its size and moves on a black ground.
 
     Bilinear without antialiasing, as published; size and place are drawn for each image. Both are linear maps of rows
     and of columns, so a batch of differently resized images is two batched matrix products.
     """
-    batch, _, height, width = images.shape
-    draw = torch.rand(4, batch, generator=generator, device=images.device, dtype=images.dtype)
+    height, width = images.shape[2:]
+    draw = uniform(seeds, purpose, 4, dtype=images.dtype).T
     keep = draw[0] >= DIVERSITY_PROBABILITY
     rows = _resize_matrix(height, draw[1], draw[2], keep)
     columns = _resize_matrix(width, draw[1], draw[3], keep)

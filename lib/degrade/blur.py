@@ -145,8 +145,8 @@ def by_severity(images: Tensor, severity: Tensor, function: Callable[[Tensor, in
     chosen = sorted(set(severity.tolist()))
     if len(chosen) == 1:
         return function(images, chosen[0])
-    result = torch.empty_like(images)
+    parts, order = [], []
     for value in chosen:
-        index = (severity == value).nonzero().squeeze(1).to(images.device)
-        result[index] = function(images[index], value)
-    return result
+        order.append((severity == value).nonzero().squeeze(1).to(images.device))
+        parts.append(function(images[order[-1]], value))
+    return torch.cat(parts)[torch.cat(order).argsort()]

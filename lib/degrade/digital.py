@@ -4,11 +4,15 @@ Every function takes images [B,3,H,W] in [0,1], severity [B] (long, on the CPU) 
 that are not clamped yet.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from lib.degrade.levels import level, pick, rows
-from lib.degrade.separable import along_both, box_matrix
+from lib.degrade.separable import along_both, box_matrix, resample_matrix
+
+LUMA = (0.299, 0.587, 0.114)
 
 
 def contrast(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -28,10 +32,36 @@ def pixelate(images: Tensor, severity: Tensor, generator: torch.Generator | None
     return along_both(images, pick(down, severity), pick(across, severity))
 
 
+def low_resolution(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Down to a share of the side and up again, bilinearly with antialiasing: a face far from the camera."""
+    shares = [share for (share,) in rows("low_resolution", min(images.shape[2:]))]
+    down, across = (
+        torch.stack([resample_matrix(length, max(round(length * share), 2)) for share in shares]).to(images)
+        for length in images.shape[2:]
+    )
+    return along_both(images, pick(down, severity), pick(across, severity))
+
+
 def low_light(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
     """A gain below 1: less light on the sensor."""
     (gain,) = level("low_light", severity, images)
     return images * gain
+
+
+def over_exposure(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A gain above 1: what is bright is lost where the sensor saturates (at 1, by the clamp)."""
+    (gain,) = level("over_exposure", severity, images)
+    return images * gain
+
+
+def colour_cast(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A gain for each channel, of a colour drawn evenly around the wheel: a white balance that is off. Grey keeps its luma."""
+    (strength,) = level("colour_cast", severity, images)
+    angle = 2 * math.pi * torch.rand(len(images), 1, generator=generator, device=images.device, dtype=images.dtype)
+    hue = torch.cos(angle + images.new_tensor([0, 2 * math.pi / 3, 4 * math.pi / 3]))
+    gain = torch.exp(strength[:, :, 0, 0] * hue)
+    gain = gain / (gain * images.new_tensor(LUMA)).sum(1, keepdim=True)
+    return images * gain[:, :, None, None]
 
 
 def occlusion(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -84,8 +84,47 @@ LEVELS = {
     ),
     "pixelate": ("side of the small image", (0.9, 0.8, 0.7, 0.6, 0.5), (0.6, 0.5, 0.4, 0.3, 0.25)),
     "jpeg_compression": ("quality", (65, 58, 50, 40, 25), (25, 18, 15, 10, 7)),
-    "low_light": ("gain", (0.7, 0.55, 0.4, 0.3, 0.2), (0.7, 0.55, 0.4, 0.3, 0.2)),
-    "occlusion": ("share of the area", (0.05, 0.1, 0.15, 0.2, 0.25), (0.05, 0.1, 0.15, 0.2, 0.25)),
+    "spatter": (
+        "liquid's mean, sigma, smoothness in pixels, threshold, amount or mud's smoothness, 1 for mud",
+        (
+            (0.62, 0.1, 0.7, 0.7, 0.6, 0), (0.65, 0.1, 0.8, 0.7, 0.6, 0), (0.65, 0.3, 1, 0.69, 0.6, 0),
+            (0.65, 0.1, 0.7, 0.68, 0.6, 1), (0.65, 0.1, 0.5, 0.67, 0.6, 1),
+        ),
+        (
+            (0.65, 0.3, 4, 0.69, 0.6, 0), (0.65, 0.3, 3, 0.68, 0.6, 0), (0.65, 0.3, 2, 0.68, 0.5, 0),
+            (0.65, 0.3, 1, 0.65, 1.5, 1), (0.67, 0.4, 1, 0.65, 1.5, 1),
+        ),
+    ),
+} | {
+    # of faces in the field; ours, the same at every size
+    name: (words, row, row)
+    for name, words, row in (
+        ("low_light", "gain", (0.7, 0.55, 0.4, 0.3, 0.2)),
+        ("over_exposure", "gain", (1.25, 1.5, 1.8, 2.2, 2.8)),
+        ("colour_cast", "log of a channel's gain", (0.1, 0.2, 0.3, 0.42, 0.55)),
+        ("low_resolution", "side of the small image", (0.6, 0.45, 0.33, 0.25, 0.18)),
+        (
+            "video_compression",
+            "quantiser scale (16 is the standard's matrix), share of skipped macroblocks, their largest shift in pixels",
+            ((12, 0, 0), (24, 0.05, 1), (40, 0.1, 2), (64, 0.15, 3), (100, 0.2, 4)),
+        ),
+        (
+            "rain",
+            "share of pixels with a drop, length of a streak in sides, its opacity, share of the veil",
+            (
+                (0.004, 0.12, 0.35, 0.06), (0.006, 0.15, 0.45, 0.12), (0.009, 0.18, 0.5, 0.18),
+                (0.012, 0.22, 0.55, 0.24), (0.016, 0.26, 0.6, 0.3),
+            ),
+        ),
+        ("haze", "optical thickness", (0.3, 0.55, 0.85, 1.2, 1.7)),
+        ("occlusion", "share of the area", (0.05, 0.1, 0.15, 0.2, 0.25)),
+        ("mask", "height of its upper edge from the chin to the bridge of the nose", (0.25, 0.45, 0.6, 0.75, 0.9)),
+        (
+            "sunglasses",
+            "half width of a lens in distances of the eyes, opacity",
+            ((0.3, 0.6), (0.34, 0.75), (0.38, 0.9), (0.43, 1), (0.48, 1)),
+        ),
+    )
 }
 
 

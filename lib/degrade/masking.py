@@ -21,13 +21,13 @@ from torch import Tensor
 
 from lib.degrade.attacks import RECIPES, Logits, Loss, ascend, check_budget, constant, untouched
 from lib.degrade.checks import check_generator, check_images
+from lib.degrade.draws import new_seeds, uniform
+from lib.degrade.square import square_search
 
 Correct = Callable[[Tensor, Tensor], Tensor]
 Outcome = dict[tuple[str, str | int | float], tuple[Tensor, Tensor]]  # (check, setting): loss [B], correct [B]
 
 BROKEN = 0.05  # accuracy that counts as about zero
-# share of the queries made -> how often the square's area has been halved, from 0.3 of the image
-SQUARE_HALVINGS = (0, 0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 def masking_checks(
@@ -134,13 +134,13 @@ def verdicts(rows: Sequence[dict], tolerance: float = 0.02) -> dict[str, bool]:
 
 
 def _judge(scores_fn: Logits, labels: Tensor, loss_fn: Loss, correct_fn: Correct) -> Callable:
-    """images [B,3,H,W] -> (loss of each image [B], correct [B])."""
+    """images [B,3,H,W], which of the labels [B] they have (all) -> (loss of each image [B], correct [B])."""
 
     @torch.no_grad()
-    def judge(images: Tensor) -> tuple[Tensor, Tensor]:
-        scores = scores_fn(images)
-        losses = torch.func.vmap(lambda score, label: loss_fn(score[None], label[None]).reshape(()))(scores, labels)
-        correct = correct_fn(scores, labels)
+    def judge(images: Tensor, rows: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+        scores, here = scores_fn(images), labels[rows]
+        losses = torch.func.vmap(lambda score, label: loss_fn(score[None], label[None]).reshape(()))(scores, here)
+        correct = correct_fn(scores, here)
         if not isinstance(correct, Tensor) or correct.dtype != torch.bool or correct.shape != images.shape[:1]:
             got = f"{correct.dtype} {list(correct.shape)}" if isinstance(correct, Tensor) else type(correct).__name__
             raise ValueError(f"correct_fn: expected a bool tensor [{len(images)}], got {got}")
@@ -153,8 +153,10 @@ def _measure(
     scores_fn, images, labels, loss_fn, judge, generator,
     eps, alpha, steps, sweep, sweep_steps, restarts, queries, transfer,
 ) -> Outcome:  # fmt: skip
-    def pgd(budget: float, step: float, count: int):
-        return ascend(RECIPES["pgd"], scores_fn, images, labels, loss_fn, budget, step, count, generator)
+    seeds = new_seeds(len(images), generator, images.device)
+
+    def pgd(budget: float, step: float, count: int, start: int = 0):
+        return ascend(RECIPES["pgd"], scores_fn, images, labels, loss_fn, budget, step, count, seeds + start)
 
     outcome: Outcome = {}
     with torch.enable_grad():
@@ -170,53 +172,15 @@ def _measure(
             *_, point = pgd(budget, max(alpha, 2.5 * budget / sweep_steps), sweep_steps)
             outcome["sweep", budget] = judge(point)
         for number in range(1, restarts + 1):
-            *_, point = pgd(eps, alpha, 10)
+            *_, point = pgd(eps, alpha, 10, number)
             losses, correct = judge(point)
             if number > 1:
                 losses = torch.maximum(losses, outcome["restarts", number - 1][0])
                 correct = correct & outcome["restarts", number - 1][1]
             outcome["restarts", number] = losses, correct
-    outcome["gradient_free", queries] = judge(square_search(judge, images, eps, queries, generator))
-    signs = torch.rand(images.shape, generator=generator, device=images.device, dtype=images.dtype).sub_(0.5).sign_()
+    outcome["gradient_free", queries] = judge(square_search(judge, images, eps, queries, seeds))
+    signs = uniform(seeds, 0, *images.shape[1:], dtype=images.dtype).sub_(0.5).sign_()
     outcome["noise", eps] = judge((images + eps * signs).clamp_(0, 1))
     for name, others in transfer.items():
         outcome["transfer", name] = judge(others)
     return outcome
-
-
-@torch.no_grad()
-def square_search(
-    judge: Callable[[Tensor], tuple[Tensor, Tensor]],
-    images: Tensor,
-    eps: float,
-    queries: int,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Random search over squares of +-eps: the L-infinity Square Attack (Andriushchenko et al., arXiv 1912.00049).
-
-    Starts from vertical stripes, then proposes one square an image and keeps it where it raises that image's loss. The
-    squares shrink on the published schedule, scaled to ``queries``. ``judge(images)`` -> (loss [B], anything).
-    Returns the best images found, [B,3,H,W]. All images are searched at once, one forward pass a query.
-    """
-    batch, channels, height, width = images.shape
-
-    def signs(*shape: int) -> Tensor:
-        draw = torch.rand(*shape, generator=generator, device=images.device, dtype=images.dtype)
-        return torch.where(draw < 0.5, -eps, eps)
-
-    best = (images + signs(batch, channels, 1, width)).clamp_(0, 1)
-    loss = judge(best)[0]
-    down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
-    across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
-    for query in range(1, queries):
-        share = 0.3 / 2 ** (sum(query / queries >= start for start in SQUARE_HALVINGS) - 1)
-        side = min(max(round(math.sqrt(share * height * width)), 1), height, width)
-        draw = torch.rand(2, batch, 1, 1, 1, generator=generator, device=images.device)
-        top, left = ((draw[i] * (n - side + 1)).long() for i, n in ((0, height), (1, width)))
-        square = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
-        tried = torch.where(square, (images + signs(batch, channels, 1, 1)).clamp_(0, 1), best)
-        tried_loss = judge(tried)[0]
-        better = tried_loss > loss
-        best = torch.where(better[:, None, None, None], tried, best)
-        loss = torch.where(better, tried_loss, loss)
-    return best

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lib.degrade.attacks import check_budget, constant, random_start
 from lib.degrade.checks import check_generator, check_images
+from lib.degrade.draws import new_seeds
 
 
 def adversarial_positive(
@@ -45,7 +46,7 @@ def adversarial_positive(
     with torch.inference_mode(False), torch.enable_grad():
         images, target = constant(images), F.normalize(constant(target).float(), dim=1)
         low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-        point = torch.clamp(random_start(images, eps, generator), low, high)
+        point = torch.clamp(random_start(images, eps, new_seeds(len(images), generator, images.device)), low, high)
         for _ in range(steps):
             point.requires_grad_()
             embedding = embed_fn(point)

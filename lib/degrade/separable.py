@@ -59,6 +59,21 @@ def _box(source: int, target: int) -> Tensor:
     return matrix
 
 
+@lru_cache(maxsize=512)
+def resample_matrix(length: int, small: int) -> Tensor:
+    """[length,length] float64: down to ``small`` pixels by a triangle filter of the scale's width, bilinearly up again."""
+    return _triangle(small, length) @ _triangle(length, small)
+
+
+def _triangle(source: int, target: int) -> Tensor:
+    """[target,source]: Pillow's BILINEAR, antialiased where it shrinks; edges cut and renormalised."""
+    scale = source / target
+    centre = (torch.arange(target, dtype=torch.float64)[:, None] + 0.5) * scale - 0.5
+    distance = (torch.arange(source, dtype=torch.float64) - centre).abs() / max(scale, 1.0)
+    weights = (1 - distance).clamp(min=0)
+    return weights / weights.sum(1, keepdim=True)
+
+
 def convolve(images: Tensor, kernels: Tensor, border: str) -> Tensor:
     """Correlate each image with its own kernel: ``kernels`` [B or 1,K,L] (odd), ``border`` 'replicate' or 'reflect'.
 

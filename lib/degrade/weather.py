@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lib.degrade.blur import along_path, by_severity, zoom_matrix
+from lib.degrade.digital import LUMA
 from lib.degrade.levels import level, rows
 from lib.degrade.separable import along_both, half_path
 
-LUMA = (0.299, 0.587, 0.114)
 ICE = (0.80, 0.92, 1.00)
+VEIL, STREAK = 0.5, 0.85  # grey of wet air, and of a drop that catches the light
 
 
 def fog(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -60,6 +61,33 @@ def snow(images: Tensor, severity: Tensor, generator: torch.Generator | None) ->
     grey = (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     white = share * images + (1 - share) * torch.maximum(images, grey * 1.5 + 0.5)
     return white + flakes + flakes.flip(2, 3)
+
+
+def rain(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Bright streaks along one direction near the vertical, and a grey veil; both linear in the image (M + eps).
+
+    A streak is a drop, drawn with the level's share a pixel, smeared along its fall over a part of the image's side.
+    """
+    share, length, bright, veil = level("rain", severity, images)
+    batch, _, height, width = images.shape
+    levels = rows("rain", min(height, width))
+    draw = torch.rand(batch, 1, height, width, generator=generator, device=images.device, dtype=images.dtype)
+    size = torch.rand(batch, 1, height, width, generator=generator, device=images.device, dtype=images.dtype)
+    angle = torch.rand(batch, generator=generator, device=images.device, dtype=images.dtype)
+    drops = torch.where(draw < share, 0.4 + 0.6 * size, 0.0)
+    taps = [max(round(row[1] * min(height, width)), 2) for row in levels]
+    paths = [torch.full((count,), 1.0, dtype=torch.float64) for count in taps]
+    streaks = along_path(drops, paths, severity, (angle * 40 + 70) * (math.pi / 180)).clamp(max=1)
+    return images * (1 - veil) * (1 - bright * streaks) + veil * VEIL + bright * streaks * STREAK
+
+
+def haze(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
+    """The scattering model F t + A (1 - t): transmission t varies smoothly over the image, A is the air's grey light."""
+    (thickness,) = level("haze", severity, images)
+    smooth = plasma(images, images.new_full((len(images), 1, 1, 1), 2.2), generator)
+    air = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device, dtype=images.dtype) * 0.2 + 0.75
+    kept = torch.exp(-thickness * (0.7 + 0.6 * smooth))
+    return images * kept + air * (1 - kept)
 
 
 def plasma(images: Tensor, decay: Tensor, generator: torch.Generator | None) -> Tensor:

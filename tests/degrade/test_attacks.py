@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.degrade.attacks import ATTACKS, RECIPES, Recipe, ascend, attack, resize_and_pad
+from lib.degrade.attacks import ATTACKS, RECIPES, Recipe, ascend, attack, random_start, resize_and_pad
+from lib.degrade.draws import uniform
 
 EPS, ALPHA, STEPS = 8 / 255, 2 / 255, 10
 PASSES = {"eotpgd": 20, "sinifgsm": 50, "fgsm": 1}
@@ -191,11 +192,11 @@ def test_lookahead_uses_the_momentum_and_the_scales_halve(images):
     assert (seen[5] - images).abs().max() > ALPHA * 1.5  # beyond the one step made
 
 
-def test_resize_and_pad_is_interpolation_then_zero_padding(images, seeded):
+def test_resize_and_pad_is_interpolation_then_zero_padding(images):
     images = images.repeat(16, 1, 1, 1)[:, :, :, :24]
-    draw = torch.rand(4, 64, generator=seeded())
+    seeds = torch.arange(64)
     expected = []
-    for image, (coin, shrink, down, across) in zip(images, draw.T.tolist(), strict=True):
+    for image, (coin, shrink, down, across) in zip(images, uniform(seeds, 3, 4).tolist(), strict=True):
         if coin >= 0.5:
             expected.append(image)
             continue
@@ -203,7 +204,7 @@ def test_resize_and_pad_is_interpolation_then_zero_padding(images, seeded):
         top, left = int(down * (32 - size[0])), int(across * (24 - size[1]))
         small = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
         expected.append(F.pad(small, (left, 24 - size[1] - left, top, 32 - size[0] - top)))
-    got = resize_and_pad(images, seeded())
+    got = resize_and_pad(images, seeds, 3)
     assert torch.allclose(got, torch.stack(expected), atol=1e-5)
     kept = (got == images).flatten(1).all(1).float().mean()
     assert 0.3 < kept < 0.7
@@ -211,9 +212,74 @@ def test_resize_and_pad_is_interpolation_then_zero_padding(images, seeded):
 
 def test_each_step_is_visible(setting):
     net, images, labels = setting
-    points = list(ascend(Recipe(), net.eval(), images, labels, F.cross_entropy, EPS, ALPHA, 3, None))
+    points = list(ascend(Recipe(), net.eval(), images, labels, F.cross_entropy, EPS, ALPHA, 3, torch.arange(4)))
     assert len(points) == 3 and torch.equal(points[-1], attack("bim", net, images, labels, F.cross_entropy, steps=3))
     assert set(RECIPES) == set(ATTACKS)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_what_comes_out_for_an_image_does_not_depend_on_the_batch(setting, name):
+    net, images, labels = setting
+    seeds = torch.tensor([5, 1, 2**61, 9])
+    whole = attack(name, net, images, labels, F.cross_entropy, seeds=seeds)
+    part = attack(name, net, images[1:3], labels[1:3], F.cross_entropy, seeds=seeds[1:3])
+    assert (whole[1:3] - part).abs().gt(1e-6).float().mean() < 0.002
+
+
+def wrong(logits, labels):
+    return logits.argmax(1) != labels
+
+
+@pytest.fixture
+def many(setting, make_images):
+    """Images that the network gets right, and a few that it does not."""
+    net = setting[0].eval()
+    images = make_images(24, seed=4)
+    labels = net(images).argmax(1)
+    labels[:3] = (labels[:3] + 1) % 3
+    return net, images, labels
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_early_stopping_breaks_what_the_attack_breaks_on_the_way(many, name, restarts):
+    net, images, labels = many
+    seeds, eps, alpha, steps = torch.arange(24), 0.004, 0.0012, 6
+    got = attack(
+        name, net, images, labels, F.cross_entropy, eps, alpha, steps, restarts=restarts, broken_fn=wrong, seeds=seeds
+    )
+    assert (got - images).abs().max() <= eps + 1e-6 and got.min() >= 0 and got.max() <= 1
+    ever = wrong(net(images), labels)
+    assert ever[:3].all() and torch.equal(got[:3], images[:3])
+    for restart in range(restarts):
+        for image in range(24):
+            one = slice(image, image + 1)
+            start = seeds[one] + restart
+            points = list(
+                ascend(RECIPES[name], net, images[one], labels[one], F.cross_entropy, eps, alpha, steps, start)
+            )
+            if RECIPES[name].random_start:
+                points.insert(0, random_start(images[one], eps, start))
+            ever[image] |= any(bool(wrong(net(point), labels[one])) for point in points)
+    assert torch.equal(wrong(net(got), labels), ever) and 3 < ever.sum() < 24
+
+
+def test_broken_images_leave_the_batch(many):
+    net, images, labels = many
+    sizes = []
+    net.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    attack("pgd", net, images, labels, F.cross_entropy, 0.05, 0.01, 10, broken_fn=wrong, seeds=torch.arange(24))
+    assert sizes[:2] == [24, 21] and sizes == sorted(sizes, reverse=True) and sum(sizes) < 0.7 * 24 * 12
+
+
+def test_of_several_starts_the_largest_loss_is_kept(many):
+    net, images, labels = many
+    seeds = torch.arange(24)
+    each = lambda points: F.cross_entropy(net(points), labels, reduction="none")  # noqa: E731
+    runs = [attack("pgd", net, images, labels, F.cross_entropy, steps=1, seeds=seeds + i) for i in range(3)]
+    best = attack("pgd", net, images, labels, F.cross_entropy, steps=1, seeds=seeds, restarts=3)
+    found = torch.stack([each(run) for run in runs])
+    assert torch.allclose(each(best), found.amax(0), atol=1e-6) and (found.amax(0) > found[0]).any()
 
 
 @pytest.mark.parametrize(
@@ -235,6 +301,10 @@ def test_each_step_is_visible(setting):
         ({"steps": 0}, "steps: expected an integer >= 1, got 0"),
         ({"steps": 2.0}, "steps: expected an integer >= 1, got 2.0"),
         ({"generator": 3}, "generator: expected a torch.Generator or None"),
+        ({"restarts": 0}, "restarts: expected an integer >= 1, got 0"),
+        ({"seeds": torch.arange(3)}, r"seeds: expected a long tensor \[4\], got torch.int64 \[3\]"),
+        ({"seeds": torch.rand(4)}, "seeds: expected a long tensor"),
+        ({"broken_fn": lambda z, y: z}, r"broken_fn: expected a bool tensor \[4\]"),
         ({"logits_fn": lambda x: (x, x)}, "logits_fn: expected a tensor with 4 rows, got tuple"),
         ({"logits_fn": lambda x: x.flatten(1)[:2]}, "logits_fn: expected 4 rows"),
         ({"logits_fn": lambda x: x.detach().mean((2, 3))}, "logits_fn: its result has no gradient"),

@@ -1,18 +1,17 @@
 import pytest
 import torch
 
-from lib.degrade.corruptions import CORRUPTIONS, PART, REGISTRY, corrupt
+from lib.degrade.corruptions import CORRUPTIONS, IMAGENET_C, REGISTRY, corrupt
+from lib.degrade.occluders import mean_landmarks
 
-IMAGENET_C = (
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
-    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-)  # fmt: skip
-LINEAR = (
-    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "contrast", "elastic_transform", "pixelate",
-    "gaussian_blur", "low_light", "occlusion",
-)  # fmt: skip
+LINEAR = tuple(name for name, kind in REGISTRY.items() if kind.linear)
+# nothing is drawn for them: the same image gives the same result
+FIXED = {
+    "defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression", "gaussian_blur", "saturate",
+    "low_light", "over_exposure", "low_resolution",
+}  # fmt: skip
 # the published levels trade one parameter for another, so distance to the clean image does not rise at each of them
-NOT_MONOTONE = {"glass_blur", "elastic_transform", "saturate", "frost"}
+NOT_MONOTONE = {"glass_blur", "elastic_transform", "saturate", "frost", "spatter"}
 
 
 def psnr(a, b):
@@ -20,10 +19,12 @@ def psnr(a, b):
 
 
 def test_names_and_parts():
-    assert CORRUPTIONS[:15] == IMAGENET_C
-    assert set(CORRUPTIONS[15:]) == {"speckle_noise", "gaussian_blur", "saturate", "low_light", "occlusion"}
-    assert set(PART) == set(CORRUPTIONS) and set(PART.values()) == {"M", "eps"}
-    assert {PART[name] for name in LINEAR} == {"M"}
+    assert IMAGENET_C == (
+        "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+        "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+    )  # fmt: skip
+    assert set(CORRUPTIONS[15:19]) == {"speckle_noise", "gaussian_blur", "spatter", "saturate"}
+    assert len(CORRUPTIONS) == 29 and {kind.part for kind in REGISTRY.values()} == {"M", "eps", "M + eps"}
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -54,17 +55,37 @@ def test_any_size_same_seed_same_result_input_untouched(make_images, seeded, nam
 def test_randomness_is_for_each_image(make_images, seeded, name):
     twins = make_images(1, 32).repeat(6, 1, 1, 1)
     got = corrupt(twins, name, 4, seeded())
-    drawn = PART[name] == "eps" or name in ("glass_blur", "motion_blur", "elastic_transform", "occlusion")
+    drawn = name not in FIXED
     assert torch.allclose(got[0], got[1], atol=1e-6) is not drawn
     if drawn:
         assert not torch.equal(got, corrupt(twins, name, 4, seeded(1)))
 
 
+def unclamped(name, images, generator):
+    """Severities 1, 3 and 5 of three images, before the clamp."""
+    kind = REGISTRY[name]
+    places = (mean_landmarks(images),) if kind.on_landmarks else ()
+    return kind.function(images, torch.tensor([1, 3, 5]), generator, *places)
+
+
 @pytest.mark.parametrize("name", LINEAR)
-def test_linear_ones_are_linear(make_images, seeded, name):
+def test_linear_ones_are_linear_and_the_part_says_how(make_images, seeded, name):
     first, second = make_images(3, 32), make_images(3, 32, seed=1)
-    apply = lambda images: REGISTRY[name][1](images, torch.tensor([1, 3, 5]), seeded())  # noqa: E731
-    assert torch.allclose(apply(0.3 * first + 0.6 * second), 0.3 * apply(first) + 0.6 * apply(second), atol=1e-5)
+    black = unclamped(name, torch.zeros_like(first), seeded())
+    apply = lambda images: unclamped(name, images, seeded())  # noqa: E731
+    mixed = 0.3 * apply(first) + 0.6 * apply(second) + 0.1 * black
+    assert torch.allclose(apply(0.3 * first + 0.6 * second), mixed, atol=1e-5)
+    assert torch.allclose(black, torch.zeros_like(black), atol=1e-6) is (REGISTRY[name].part == "M")
+    added = torch.allclose(apply(first) - first, apply(second) - second, atol=1e-5)
+    assert added is (REGISTRY[name].part == "eps")
+
+
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in LINEAR])
+def test_the_others_are_not(make_images, seeded, name):
+    first, second = make_images(3, 32), make_images(3, 32, seed=1)
+    first[:, :2, :8], first[:, 2, :8], second[:, :, :8] = 0, 1, 0.5  # snow whitens all but a colour as strong as blue
+    apply = lambda images: unclamped(name, images, seeded())  # noqa: E731
+    assert not torch.allclose(apply(0.4 * first + 0.6 * second), 0.4 * apply(first) + 0.6 * apply(second), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -77,7 +98,7 @@ def test_runs_at_imagenet_size(make_images, seeded, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "rain"}, "name: expected one of gaussian_noise.*, got 'rain'"),
+        ({"name": "hail"}, "name: expected one of gaussian_noise.*, got 'hail'"),
         ({"severity": 0}, "severity: expected an integer from 1 to 5, got 0"),
         ({"severity": 6}, "severity: expected"),
         ({"severity": 2.5}, "severity: expected"),
@@ -92,6 +113,8 @@ def test_runs_at_imagenet_size(make_images, seeded, name):
         ({"images": torch.rand(2, 16, 16, 3)}, "images: expected shape"),
         ({"images": torch.rand(2, 3, 1, 1)}, "images: expected at least 8 x 8 pixels"),
         ({"images": [[0.5]]}, "images: expected a float tensor .* got list"),
+        ({"landmarks": torch.zeros(2, 5, 2)}, r"landmarks: expected a float tensor \[2,68,2\] in pixels, got .*\[2, 5, 2\]"),
+        ({"landmarks": torch.full((2, 68, 2), float("nan"))}, "landmarks: expected finite places"),
         ({"generator": 0}, "generator: expected a torch.Generator or None, got int"),
     ],
 )

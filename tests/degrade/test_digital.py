@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from lib.degrade import digital
+from lib.degrade.corruptions import corrupt
 from lib.degrade.levels import rows
 
 STRENGTHS = [1, 2, 3, 4, 5]
@@ -85,3 +86,31 @@ def test_occlusion_is_one_black_rectangle_of_its_share(seeded, strength):
         tops.append(int(down[0]))
     assert share.mean().item() == pytest.approx(rows("occlusion", 48)[strength - 1][0], rel=0.05)
     assert 0.4 < min(shapes) < 0.6 and 1.7 < max(shapes) < 2.4 and min(tops) == 0 and len(set(tops)) > 10
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_low_resolution_is_pillows_bilinear(make_images, strength):
+    images = (make_images(1, 40, 64) * 255).round() / 255
+    share = rows("low_resolution", 40)[strength - 1][0]
+    image = Image.fromarray((images[0] * 255).round().byte().permute(1, 2, 0).numpy())
+    small = image.resize((round(64 * share), round(40 * share)), Image.BILINEAR)
+    expected = np.asarray(small.resize((64, 40), Image.BILINEAR)).transpose(2, 0, 1) / 255
+    got = digital.low_resolution(images, severity(images, strength), None)[0].numpy()
+    assert np.abs(got - expected).max() < 2 / 255  # Pillow rounds to 8 bits between the passes
+
+
+def test_over_exposure_saturates(images):
+    gain = rows("over_exposure", 32)[2][0]
+    assert torch.allclose(corrupt(images, "over_exposure", 3), (images * gain).clamp(max=1))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_colour_cast_keeps_the_luma_of_grey_and_turns_every_way(seeded, strength):
+    grey = torch.full((400, 3, 4, 4), 0.5)
+    got = digital.colour_cast(grey, severity(grey, strength), seeded())
+    assert torch.allclose((got * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1), grey[:, 0], atol=1e-5)
+    logs = got[:, :, 0, 0].log()
+    spread = logs.amax(1) - logs.amin(1)
+    strength = rows("colour_cast", 4)[strength - 1][0]
+    assert spread.max() < 3**0.5 * strength + 1e-4 and spread.min() > 1.5 * strength - 1e-4
+    assert set(got[:, :, 0, 0].argmax(1).tolist()) == {0, 1, 2}

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.degrade.masking import masking_checks, square_search, verdicts
+from lib.degrade.masking import masking_checks, verdicts
 
 EPS = 8 / 255
 QUICK = {"eps": EPS, "steps": (1, 5, 20), "sweep": (4 / 255, 16 / 255, 64 / 255), "queries": 200, "batch": 24}
@@ -106,21 +106,6 @@ def test_verdicts_read_the_rows():
     }.items():  # fmt: skip
         assert verdicts(rows(put={key: pair}))[key[0]] is False
     assert verdicts(rows(put={("gradient_free", 500): (1.5, 0.29)}))["gradient_free"]
-
-
-def test_square_search_raises_each_loss_within_the_budget(setting, seeded):
-    model, images, labels = setting
-    seen = []
-
-    def judge(x):
-        seen.append(F.cross_entropy(model(x), labels, reduction="none").detach())
-        return seen[-1], None
-
-    best = square_search(judge, images, EPS, 150, seeded())
-    assert len(seen) == 150 and torch.equal(best, square_search(judge, images, EPS, 150, seeded()))
-    assert (best - images).abs().max() <= EPS + 1e-6 and best.min() >= 0 and best.max() <= 1
-    final = F.cross_entropy(model(best), labels, reduction="none")
-    assert torch.allclose(final, torch.stack(seen[:150]).amax(0)) and (final > seen[0]).float().mean() > 0.9
 
 
 @pytest.mark.parametrize(

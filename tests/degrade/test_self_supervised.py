@@ -3,6 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lib.degrade.attacks import random_start
+from lib.degrade.draws import new_seeds
 from lib.degrade.self_supervised import adversarial_positive
 
 BUDGET = {"eps": 8 / 255, "steps": 3, "alpha": 4 / 255}
@@ -28,9 +30,9 @@ def test_turns_each_embedding_away_within_the_budget(net, images, seeded):
 def test_equals_a_loop_over_single_images(net, images, seeded):
     net.eval()
     target = net(images.flip(0)).detach()
-    start = images + (2 * torch.rand(images.shape, generator=seeded()) - 1) * BUDGET["eps"]
+    start = random_start(images, BUDGET["eps"], new_seeds(len(images), seeded(), images.device))
     expected = []
-    for clean, point, goal in zip(images, start.clamp(0, 1), target, strict=True):
+    for clean, point, goal in zip(images, start, target, strict=True):
         for _ in range(BUDGET["steps"]):
             point = point.detach().requires_grad_()
             loss = 1 - F.cosine_similarity(net(point[None]), goal[None])

@@ -77,3 +77,25 @@ def test_frost_is_bluish_ice_with_the_published_weights(seeded):
         assert torch.allclose(weather.frost(grey, severity, seeded()), keep * 0.5 + weight * ice, atol=1e-5)
         assert 0.35 < ice[:, 2].mean() < 0.65 and ice.max() <= 1 and (ice[:, 2] >= ice[:, 0]).all()
         assert ice[:, 2].std((1, 2)).mean() > 0.1 and not torch.equal(ice[0], ice[1])
+
+
+def test_haze_is_the_scattering_model(make_images, seeded):
+    images = make_images(3, 32)
+    (thickness,) = rows("haze", 32)[3]
+    black, white = (weather.haze(torch.full_like(images, v), torch.full((3,), 4), seeded()) for v in (0.0, 1.0))
+    kept = white - black
+    air = black / (1 - kept)
+    assert torch.allclose(air, air.mean((1, 2, 3), keepdim=True).expand_as(air), atol=1e-4)  # one air an image
+    assert 0.75 <= air.min() and air.max() <= 0.95
+    assert math.exp(-1.3 * thickness) < kept.min() + 1e-5 and kept.max() < math.exp(-0.7 * thickness) + 1e-5
+    assert torch.allclose(weather.haze(images, torch.full((3,), 4), seeded()), images * kept + black, atol=1e-5)
+
+
+def test_rain_falls_in_bright_streaks_along_one_direction(seeded):
+    black = torch.zeros(16, 3, 64, 64)
+    veil = rows("rain", 64)[3][3] * weather.VEIL
+    streaks = weather.rain(black, torch.full((16,), 4), seeded()) - veil
+    assert streaks.min() > -1e-6 and 0.03 < (streaks[:, 0] > 0.05).float().mean() < 0.35
+    down = (streaks[:, 0, 1:] * streaks[:, 0, :-1]).mean()
+    across = (streaks[:, 0, :, 1:] * streaks[:, 0, :, :-1]).mean()
+    assert down > 2 * across

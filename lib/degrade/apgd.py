@@ -1,0 +1,190 @@
+"""Auto-PGD: projected gradient ascent with momentum that halves its own steps (Croce and Hein, ICML 2020, arXiv 2003.01690).
+
+No step size to choose: it begins at 2 eps and is halved, per image, when the loss has stopped rising between two
+checkpoints; the search then goes on from the best point so far.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, random_start, untouched
+from lib.degrade.checks import check_generator, check_images
+from lib.degrade.objectives import misclassified, targeted_dlr
+
+Scores = Callable[[Tensor], Tensor]
+Each = Callable[[Tensor, Tensor], Tensor]
+
+MOMENTUM, LEAST_RISES = 0.75, 0.75
+FIRST_CHECK, SHRINK, LEAST_BETWEEN = 0.22, 0.03, 0.06  # shares of the steps
+
+
+def apgd(
+    logits_fn: Scores,
+    images: Tensor,
+    labels: Tensor,
+    each_fn: Each,
+    eps: float = 8 / 255,
+    steps: int = 100,
+    generator: torch.Generator | None = None,
+    restarts: int = 1,
+    broken_fn: Each | None = None,
+    seeds: Tensor | None = None,
+) -> Tensor:
+    """Adversarial images [B,3,H,W], detached, within ``eps`` in L-infinity and within [0, 1]: the points of largest loss.
+
+    Costs ``steps`` + 1 forward and backward passes a start.
+
+    Args:
+        logits_fn: Module or callable, images, labels, generator, seeds: as for :func:`lib.degrade.attacks.attack`.
+        each_fn: (scores, labels) -> the loss of each image [B], to be raised; see lib.degrade.objectives.
+        restarts: random starts; the best of all is kept.
+        broken_fn: (scores, labels) -> bool [B]. An image that is broken keeps the point that broke it and drops out; one
+            that is broken from the start stays as it is. ``logits_fn`` then sees fewer and fewer images.
+
+    Raises:
+        ValueError: bad images, labels, budget, seeds or generator; scores or losses of a wrong shape or without gradient.
+    """
+    check_images(images)
+    check_generator(generator, images)
+    check_budget(eps, 0.0, steps)
+    check_labels(labels, images)
+    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
+        raise ValueError(f"restarts: expected an integer >= 1, got {restarts!r}")
+    seeds = checked_seeds(seeds, generator, images)
+    with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
+        images, labels = constant(images), constant(labels)
+        best, left = images.clone(), torch.arange(len(images), device=images.device)
+        best_loss = images.new_full((len(images),), float("-inf"))
+        if broken_fn is not None:
+            with torch.no_grad():
+                left = left[~broken_fn(logits_fn(images), labels)]
+        for restart in range(restarts):
+            if not len(left):
+                break
+            point, loss, broken = _ascent(
+                logits_fn, images[left], labels[left], each_fn, eps, steps, seeds[left] + restart, broken_fn
+            )
+            better = broken | (loss > best_loss[left])
+            best[left] = torch.where(better[:, None, None, None], point, best[left])
+            best_loss[left] = torch.where(better, loss, best_loss[left])
+            left = left[~broken]
+        return best
+
+
+def apgd_targeted(
+    logits_fn: Scores,
+    images: Tensor,
+    classes: Tensor,
+    eps: float = 8 / 255,
+    steps: int = 100,
+    generator: torch.Generator | None = None,
+    targets: int = 9,
+    seeds: Tensor | None = None,
+) -> Tensor:
+    """APGD-T: one search towards each of the ``targets`` likeliest wrong classes (all of them where there are fewer).
+
+    Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were.
+    """
+    check_images(images)
+    check_labels(classes, images)
+    seeds = checked_seeds(seeds, generator, images)
+    result, left = constant(images).clone(), torch.arange(len(images), device=images.device)
+    with torch.no_grad(), untouched(logits_fn):
+        logits = logits_fn(constant(images))
+        order = logits.scatter(1, classes[:, None], float("-inf")).argsort(1, descending=True)
+        left = left[~misclassified(logits, classes)]
+    for place in range(min(targets, logits.shape[1] - 1)):
+        if not len(left):
+            break
+        both = torch.stack([classes[left], order[left, place]], 1)
+        point = apgd(
+            logits_fn, images[left], both, lambda z, y: targeted_dlr(z, y[:, 0], y[:, 1]), eps, steps,
+            broken_fn=lambda z, y: misclassified(z, y[:, 0]), seeds=seeds[left] + place,
+        )  # fmt: skip
+        with torch.no_grad(), untouched(logits_fn):
+            broken = misclassified(logits_fn(point), classes[left])
+        result[left[broken]] = point[broken]
+        left = left[~broken]
+    return result
+
+
+def _ascent(
+    logits_fn: Scores, images: Tensor, labels: Tensor, each_fn: Each, eps: float, steps: int, seeds: Tensor,
+    broken_fn: Each | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """One start: (best points [B,3,H,W], their losses [B], broken [B] bool)."""
+    rows = torch.arange(len(images), device=images.device)
+    broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
+    point = torch.clamp(random_start(images, eps, seeds), low, high)
+    gradient, loss, hit = _gradient(logits_fn, point, labels, each_fn, broken_fn)
+    best, best_loss, best_gradient = point.clone(), loss.clone(), gradient
+    before = point
+    size = images.new_full((len(images), 1, 1, 1), 2 * eps)
+    rises = torch.zeros(len(images), device=images.device)
+    checked_loss, halved = loss.clone(), torch.ones_like(broken)
+    until = between = max(int(FIRST_CHECK * steps), 1)
+    out = best.clone(), best_loss.clone()  # whole, while the state below shrinks to the images that are left
+
+    def leave(hit: Tensor) -> Tensor:
+        """Record the images ``hit`` as broken where they are; which of the present ones stay."""
+        gone = rows[hit]
+        out[0][gone], out[1][gone], broken[gone] = point[hit], loss[hit], True
+        return ~hit
+
+    for step in range(steps):
+        if bool(hit.any()):
+            stay = leave(hit)
+            rows, labels, low, high, point, before = (t[stay] for t in (rows, labels, low, high, point, before))
+            gradient, best, best_loss, best_gradient = (t[stay] for t in (gradient, best, best_loss, best_gradient))
+            loss, size, rises, checked_loss, halved = (t[stay] for t in (loss, size, rises, checked_loss, halved))
+        if not len(rows):
+            break
+        momentum = MOMENTUM if step else 1.0
+        ahead = torch.clamp(point + size * gradient.sign(), low, high)
+        ahead = torch.clamp(point + momentum * (ahead - point) + (1 - momentum) * (point - before), low, high)
+        before, point, loss_before = point, ahead, loss
+        gradient, loss, hit = _gradient(logits_fn, point, labels, each_fn, broken_fn)
+        rises += loss > loss_before
+        better = loss > best_loss
+        best = torch.where(better[:, None, None, None], point, best)
+        best_gradient = torch.where(better[:, None, None, None], gradient, best_gradient)
+        best_loss = torch.where(better, loss, best_loss)
+        until -= 1
+        if until == 0:
+            stuck = (rises <= LEAST_RISES * between) | (~halved & (checked_loss >= best_loss))
+            size = torch.where(stuck[:, None, None, None], size / 2, size)
+            point = torch.where((stuck & ~hit)[:, None, None, None], best, point)
+            gradient = torch.where((stuck & ~hit)[:, None, None, None], best_gradient, gradient)
+            halved, checked_loss = stuck, best_loss.clone()
+            loss = torch.where(stuck & ~hit, best_loss, loss)
+            between = max(between - max(int(SHRINK * steps), 1), max(int(LEAST_BETWEEN * steps), 1))
+            until, rises = between, torch.zeros_like(rises)
+    if len(rows):
+        stay = leave(hit)
+        out[0][rows[stay]], out[1][rows[stay]] = best[stay], best_loss[stay]
+    return *out, broken
+
+
+def _gradient(
+    logits_fn: Scores, point: Tensor, labels: Tensor, each_fn: Each, broken_fn: Each | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient of the summed loss, loss of each image, and which are broken."""
+    point = point.detach().requires_grad_()
+    logits = logits_fn(point)
+    if not isinstance(logits, Tensor) or logits.dim() == 0 or len(logits) != len(point):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"logits_fn: expected {len(point)} rows, one an image, got {got}")
+    each = each_fn(logits, labels)
+    if not isinstance(each, Tensor) or each.shape != point.shape[:1]:
+        got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
+        raise ValueError(f"each_fn: expected the loss of each image [{len(point)}], got {got}")
+    if not torch.isfinite(each).all():
+        raise ValueError("each_fn: expected finite losses")
+    gradient = torch.autograd.grad(each.sum(), point, allow_unused=True)[0] if each.requires_grad else None
+    if gradient is None:
+        raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")
+    broken = broken_fn(logits.detach(), labels) if broken_fn is not None else torch.zeros(len(point), dtype=torch.bool, device=point.device)
+    return gradient, each.detach(), broken

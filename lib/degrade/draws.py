@@ -1,0 +1,42 @@
+"""Random numbers that belong to an image: from its own seed, a purpose and a count, and from nothing else.
+
+So the result of an attack does not depend on what else is in the batch, nor on who has dropped out of it, nor on the
+device. The generator is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) as a function of its counter.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, as a signed number; sums and products wrap around
+MIX = ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15))
+
+
+def new_seeds(count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """[count] long, drawn by ``generator`` (None: the global one)."""
+    return torch.randint(2**62, (count,), generator=generator, device=device)
+
+
+def uniform(seeds: Tensor, purpose: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[B,*shape] in [0,1), multiples of 2^-24: the numbers of ``purpose`` of each of the ``seeds`` [B] long."""
+    place = torch.arange(1, math.prod(shape) + 1, device=seeds.device)
+    start = _mixed(_mixed(seeds) + _signed((purpose + 1) * GOLDEN))
+    bits = _mixed(start[:, None] + place * GOLDEN)
+    return ((bits >> 40) & (2**24 - 1)).to(dtype).mul_(2.0**-24).view(len(seeds), *shape)
+
+
+def _mixed(z: Tensor) -> Tensor:
+    for shift, factor in MIX:
+        z = (z ^ _logical(z, shift)) * factor
+    return z ^ _logical(z, 31)
+
+
+def _signed(number: int) -> int:
+    """The 64-bit integer that ``number`` wraps around to."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def _logical(z: Tensor, shift: int) -> Tensor:
+    """Right shift that brings in zeros."""
+    return (z >> shift) & (2 ** (64 - shift) - 1)

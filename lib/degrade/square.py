@@ -1,0 +1,59 @@
+"""The Square Attack: random search that sees scores only (Andriushchenko et al., ECCV 2020, arXiv 1912.00049)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lib.degrade.draws import uniform
+
+# share of the queries made -> how often the square's area has been halved
+HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+Judge = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@torch.no_grad()
+def square_search(
+    judge: Judge, images: Tensor, eps: float, queries: int, seeds: Tensor, share: float = 0.3, stop: bool = False
+) -> Tensor:
+    """The best images found [B,3,H,W] within ``eps`` in L-infinity and within [0, 1].
+
+    Starts from vertical stripes of +-eps, then proposes one square an image and keeps it where it raises that image's
+    loss; squares shrink on the published schedule, scaled to ``queries``. All images are searched at once, one forward pass
+    a query; each image's search is its own, by its seed.
+
+    Args:
+        judge: (images [b,3,H,W], their rows [b] long in the batch) -> (loss [b], broken [b] bool).
+        seeds: [B] long. share: of the image's area that the first squares have.
+        stop: leave an image when it is broken (it drops out); else its loss is raised to the end.
+    """
+    height, width = images.shape[2:]
+    eps = float(eps)
+
+    def signs(rows: Tensor, purpose: int, *shape: int) -> Tensor:
+        return torch.where(uniform(seeds[rows], purpose, *shape, dtype=images.dtype) < 0.5, -eps, eps)
+
+    rows = torch.arange(len(images), device=images.device)
+    best = (images + signs(rows, 0, 3, 1, width)).clamp_(0, 1)
+    loss, broken = judge(best, rows)
+    down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
+    across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
+    for query in range(1, queries):
+        if stop:
+            rows = rows[~broken[rows]]
+            if not len(rows):
+                break
+        area = share / 2 ** sum(query / queries > start for start in HALVINGS)
+        side = min(max(round(math.sqrt(area * height * width)), 1), height, width)
+        draw = uniform(seeds[rows], 2 * query, 2)
+        top, left = ((draw[:, i] * (n - side + 1)).long().view(-1, 1, 1, 1) for i, n in ((0, height), (1, width)))
+        square = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
+        tried = torch.where(square, (images[rows] + signs(rows, 2 * query + 1, 3, 1, 1)).clamp_(0, 1), best[rows])
+        tried_loss, tried_broken = judge(tried, rows)
+        better = (tried_loss > loss[rows]) | tried_broken if stop else tried_loss > loss[rows]
+        best[rows] = torch.where(better[:, None, None, None], tried, best[rows])
+        loss[rows] = torch.where(better, tried_loss, loss[rows])
+        broken[rows] = torch.where(better, tried_broken, broken[rows])
+    return best

@@ -1,0 +1,170 @@
+"""An attack on M in F' = F M + eps: the worst blur, gain and occluder within bounds, found by gradients.
+
+eps is what the usual attacks search; here eps is 0 and M is searched: each image's own blur kernel, a gain for each channel and
+the place of a black square. A representation that only learnt to undo noise has nothing against it.
+
+    F' = gain * (kernel (*) F) * (1 - square)
+
+All parameters are free numbers behind squashing functions, so no step leaves the bounds. The square's hard edge has no
+useful gradient: going back, it is taken for a soft one (straight through).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib.degrade.attacks import check_labels, checked_seeds, constant, untouched
+from lib.degrade.checks import check_generator, check_images
+from lib.degrade.draws import uniform
+from lib.degrade.separable import convolve
+
+Each = Callable[[Tensor, Tensor], Tensor]
+RATE = 0.5  # first step of the free numbers; it falls linearly to a tenth
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How bad M may be; 0 switches a part off.
+
+    Attributes:
+        kernel: side of the blur kernel in pixels, odd. spread: share of a pixel's light that the kernel may spread, 0 to 1.
+        gain: a channel is multiplied by exp(-gain) to exp(gain). square: side of the occluder as a share of the image's.
+    """
+
+    kernel: int = 5
+    spread: float = 0.7
+    gain: float = 0.3
+    square: float = 0.25
+
+    def __post_init__(self):
+        if isinstance(self.kernel, bool) or not isinstance(self.kernel, int) or self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel: expected an odd number of pixels, got {self.kernel!r}")
+        for name, most in (("spread", 1), ("gain", 5), ("square", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: expected a number from 0 to {most}, got {getattr(self, name)!r}")
+
+
+class Structure(NamedTuple):
+    """M of each image: kernel [B,k,k] of sum 1, gain [B,3], centre of the square [B,2] in pixels (down, across)."""
+
+    kernel: Tensor
+    gain: Tensor
+    centre: Tensor
+
+
+def structured_attack(
+    logits_fn: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    each_fn: Each,
+    bounds: Bounds = Bounds(),
+    steps: int = 20,
+    restarts: int = 2,
+    generator: torch.Generator | None = None,
+    seeds: Tensor | None = None,
+) -> tuple[Tensor, Structure]:
+    """(degraded images [B,3,H,W] in [0, 1], their M): of all points of the search those of the largest loss.
+
+    Costs ``restarts`` * (``steps`` + 1) forward and ``restarts`` * ``steps`` backward passes.
+
+    Args:
+        logits_fn, images, labels, generator, seeds: as for :func:`lib.degrade.attacks.attack`.
+        each_fn: (scores, labels) -> the loss of each image [B], to be raised; see lib.degrade.objectives.
+
+    Raises:
+        ValueError: bad images, labels, seeds, generator or counts; a kernel larger than the image; scores or losses of a
+            wrong shape or without gradient.
+    """
+    check_images(images)
+    check_generator(generator, images)
+    check_labels(labels, images)
+    for key, value in (("steps", steps), ("restarts", restarts)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key}: expected an integer >= 1, got {value!r}")
+    if bounds.kernel > min(images.shape[2:]):
+        raise ValueError(f"kernel: {bounds.kernel} is larger than the image {list(images.shape[2:])}")
+    seeds = checked_seeds(seeds, generator, images)
+    with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
+        images, labels = constant(images), constant(labels)
+        best = None
+        for restart in range(restarts):
+            free = _start(images, bounds, seeds + restart)
+            for step in range(steps + 1):
+                free = [part.detach().requires_grad_() for part in free]
+                structure = bounded(free, images, bounds)
+                with torch.set_grad_enabled(step < steps):
+                    degraded = apply_structure(images, structure, bounds)
+                    each = each_fn(logits_fn(degraded), labels)
+                if not isinstance(each, Tensor) or each.shape != images.shape[:1]:
+                    got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
+                    raise ValueError(f"each_fn: expected the loss of each image [{len(images)}], got {got}")
+                now = (each.detach(), degraded.detach(), *(part.detach() for part in structure))
+                if best is None:
+                    best = now
+                else:
+                    higher = now[0] > best[0]
+                    best = tuple(
+                        torch.where(higher.view(-1, *[1] * (old.dim() - 1)), new, old) for new, old in zip(now, best)
+                    )
+                if step == steps:
+                    break
+                if not each.requires_grad:
+                    raise ValueError("logits_fn, each_fn: the loss has no gradient to the images")
+                gradients = torch.autograd.grad(each.sum(), free, allow_unused=True)
+                rate = RATE * (1 - 0.9 * step / steps)
+                free = [
+                    part if gradient is None else part + rate * _unit(gradient)
+                    for part, gradient in zip(free, gradients, strict=True)
+                ]
+        return best[1], Structure(*best[2:])
+
+
+def bounded(free: list[Tensor], images: Tensor, bounds: Bounds) -> Structure:
+    """Free numbers (kernel [B,k*k], gain [B,3], place [B,2]) -> the M within the bounds that they stand for."""
+    size = bounds.kernel
+    spread = torch.softmax(free[0], 1).view(-1, size, size)
+    centre = torch.zeros_like(spread)
+    centre[:, size // 2, size // 2] = 1
+    lengths = images.new_tensor(images.shape[2:])
+    half = bounds.square * lengths.amin() / 2
+    place = half - 0.5 + torch.sigmoid(free[2]) * (lengths - 2 * half)
+    return Structure((1 - bounds.spread) * centre + bounds.spread * spread, torch.exp(bounds.gain * torch.tanh(free[1])), place)
+
+
+def apply_structure(images: Tensor, structure: Structure, bounds: Bounds) -> Tensor:
+    """F' of images [B,3,H,W] in [0, 1]; differentiable to M."""
+    degraded = convolve(images, structure.kernel, "reflect") if bounds.kernel > 1 and bounds.spread else images
+    degraded = degraded * structure.gain[:, :, None, None]
+    if bounds.square:
+        degraded = degraded * (1 - _square(structure.centre, images, bounds))
+    return degraded.clamp(0, 1)
+
+
+def _square(centre: Tensor, images: Tensor, bounds: Bounds) -> Tensor:
+    """[B,1,H,W]: the square, its edges one pixel wide; going back, edges half a square wide."""
+    side = bounds.square * min(images.shape[2:])
+    cover = []
+    for width in (1.0, max(side / 2, 1.0)):
+        lines = []
+        for axis, length in enumerate(images.shape[2:]):
+            place = torch.arange(length, device=images.device, dtype=images.dtype)
+            inside = side / 2 - (place - centre[:, axis, None]).abs()
+            lines.append((inside / width + 0.5).clamp(0, 1) if width == 1.0 else torch.sigmoid(4 * inside / width))
+        cover.append((lines[0][:, :, None] * lines[1][:, None])[:, None])
+    hard, soft = cover
+    return hard.detach() + soft - soft.detach()
+
+
+def _start(images: Tensor, bounds: Bounds, seeds: Tensor) -> list[Tensor]:
+    draw = uniform(seeds, 0, bounds.kernel**2 + 5, dtype=images.dtype)
+    place = draw[:, -2:].clamp(0.05, 0.95)
+    return [2 * draw[:, :-5] - 1, 2 * draw[:, -5:-2] - 1, torch.log(place / (1 - place))]
+
+
+def _unit(gradient: Tensor) -> Tensor:
+    """Scaled so that the largest entry of an image is 1: one rate serves kernels, gains and places."""
+    return gradient / gradient.abs().amax(1, keepdim=True).clamp(min=1e-20)

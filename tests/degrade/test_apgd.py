@@ -1,0 +1,146 @@
+"""Auto-PGD against a loop over one image written from the paper, and by what it must reach."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.degrade.apgd import apgd, apgd_targeted
+from lib.degrade.attacks import attack, random_start
+from lib.degrade.objectives import cross_entropy, dlr, misclassified
+
+EPS = 4 / 255
+
+
+@pytest.fixture
+def setting(make_images):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)
+    ).eval()
+    images = make_images(24, 16)
+    mean = net(images).mean(0).detach()
+    net[-1].bias.data -= mean  # so that every class is near
+    labels = net(images).argmax(1)
+    labels[:2] = (labels[:2] + 1) % 5
+    return net, images, labels
+
+
+def one_image(net, image, label, eps, steps, seed):
+    """Algorithm 1 of the paper for one image, with its checkpoints as fractions of the steps."""
+    fractions = [0.0, 0.22]
+    while fractions[-1] < 1:
+        fractions.append(fractions[-1] + max(fractions[-1] - fractions[-2] - 0.03, 0.06))
+    checkpoints = [int(round(f * steps)) for f in fractions]
+    low, high = (image - eps).clamp(min=0), (image + eps).clamp(max=1)
+
+    def value(x):
+        x = x.detach().requires_grad_()
+        loss = F.cross_entropy(net(x), label)
+        return loss.item(), torch.autograd.grad(loss, x)[0]
+
+    size, x = 2 * eps, torch.clamp(random_start(image, eps, seed), low, high)
+    loss, gradient = value(x)
+    best, best_loss, best_gradient = x, loss, gradient
+    old, rises, halved, best_at_check = x, 0, True, loss
+    for k in range(steps):
+        z = torch.clamp(x + size * gradient.sign(), low, high)
+        a = 0.75 if k else 1.0
+        new = torch.clamp(x + a * (z - x) + (1 - a) * (x - old), low, high)
+        old, x, before = x, new, loss
+        loss, gradient = value(x)
+        rises += loss > before
+        if loss > best_loss:
+            best, best_loss, best_gradient = x, loss, gradient
+        if k + 1 in checkpoints:
+            span = k + 1 - checkpoints[checkpoints.index(k + 1) - 1]
+            if rises <= 0.75 * span or (not halved and best_at_check >= best_loss):
+                size, halved = size / 2, True
+                x, loss, gradient = best, best_loss, best_gradient
+            else:
+                halved = False
+            best_at_check, rises = best_loss, 0
+    return best_loss
+
+
+def test_reaches_the_loss_of_the_published_loop(setting):
+    net, images, labels = setting
+    seeds = torch.arange(24)
+    got = cross_entropy(net(apgd(net, images, labels, cross_entropy, EPS, 100, seeds=seeds)), labels)
+    for i in range(0, 24, 5):
+        expected = one_image(net, images[i : i + 1], labels[i : i + 1], EPS, 100, seeds[i : i + 1])
+        assert got[i].item() == pytest.approx(expected, rel=5e-3)
+
+
+def test_within_the_budget_and_at_least_as_high_as_pgd(setting):
+    net, images, labels = setting
+    got = apgd(net, images, labels, cross_entropy, EPS, 50, seeds=torch.arange(24))
+    assert (got - images).abs().max() <= EPS + 1e-6 and got.min() >= 0 and got.max() <= 1 and not got.requires_grad
+    pgd = attack("pgd", net, images, labels, F.cross_entropy, EPS, EPS / 2, 50, seeds=torch.arange(24))
+    ours, theirs = (cross_entropy(net(x), labels) for x in (got, pgd))
+    assert ours.mean() > 0.999 * theirs.mean()
+    twice = apgd(net, images, labels, cross_entropy, EPS, 5, seeds=torch.arange(24), restarts=3)
+    once = apgd(net, images, labels, cross_entropy, EPS, 5, seeds=torch.arange(24))
+    assert (cross_entropy(net(twice), labels) >= cross_entropy(net(once), labels) - 1e-6).all()
+
+
+@pytest.mark.parametrize("each", [cross_entropy, dlr])
+def test_broken_images_drop_out_and_the_others_are_searched_as_before(setting, each):
+    net, images, labels = setting
+    sizes = []
+    hook = net.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    got = apgd(net, images, labels, each, EPS / 2, 30, seeds=torch.arange(24), broken_fn=misclassified)
+    hook.remove()
+    assert sizes[:2] == [24, 22] and sizes == sorted(sizes, reverse=True)
+    assert torch.equal(got[:2], images[:2])
+    broken = misclassified(net(got), labels)
+    assert 3 < broken.sum() < 24 and sizes[-1] < 22
+    full = apgd(net, images, labels, each, EPS / 2, 30, seeds=torch.arange(24))
+    assert torch.allclose(got[~broken], full[~broken], atol=1e-6)
+    assert (misclassified(net(full), labels) <= broken).all()  # stopping early loses none
+
+
+def test_targeted_visits_every_wrong_class_and_no_more(setting):
+    net, images, labels = setting
+    got = apgd_targeted(net, images, labels, EPS / 2, 20, seeds=torch.arange(24))
+    assert (got - images).abs().max() <= EPS / 2 + 1e-6
+    broken = misclassified(net(got), labels)
+    assert torch.equal(got[~broken], images[~broken]) and broken[:2].all() and broken.sum() > 3
+    plain = apgd(net, images, labels, cross_entropy, EPS / 2, 20, seeds=torch.arange(24), broken_fn=misclassified)
+    assert broken.sum() >= misclassified(net(plain), labels).sum()
+    for classes in (2, 3):
+        few = nn.Sequential(net, nn.Linear(5, classes))
+        apgd_targeted(few, images, few(images).argmax(1), EPS, 3, targets=9, seeds=torch.arange(24))
+
+
+def test_a_module_is_left_as_it_was(setting):
+    net, images, labels = setting
+    net.train()
+    apgd_targeted(net, images, labels, EPS, 3)
+    apgd(net, images, labels, cross_entropy, EPS, 3)
+    assert net.training and all(p.requires_grad and p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": torch.rand(4, 3, 8, 8) + 1}, "images: expected values"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, "labels: expected a tensor with 4 rows"),
+        ({"eps": -1.0}, "eps: expected"),
+        ({"steps": 0}, "steps: expected"),
+        ({"restarts": 0}, "restarts: expected"),
+        ({"seeds": torch.rand(4)}, "seeds: expected"),
+        ({"logits_fn": lambda x: x.mean((2, 3))[:2]}, "logits_fn: expected 4 rows"),
+        ({"logits_fn": lambda x: x.detach().mean((2, 3))}, "the loss does not depend on the images"),
+        ({"each_fn": F.cross_entropy}, r"each_fn: expected the loss of each image \[4\]"),
+        ({"each_fn": lambda z, y: z.sum(1) * float("nan")}, "each_fn: expected finite losses"),
+    ],
+)
+def test_bad_input(change, message):
+    good = {
+        "logits_fn": lambda x: x.mean((2, 3)), "images": torch.rand(4, 3, 8, 8), "labels": torch.tensor([0, 1, 2, 0]),
+        "each_fn": cross_entropy, "steps": 3,
+    }  # fmt: skip
+    apgd(**good)
+    with pytest.raises(ValueError, match=message):
+        apgd(**{**good, **change})

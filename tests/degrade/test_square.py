@@ -1,0 +1,60 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.degrade.square import square_search
+
+EPS = 8 / 255
+
+
+@pytest.fixture
+def setting(make_images):
+    images = make_images(20, 16)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 2))
+    labels = model(images).argmax(1)
+    return model, images, labels
+
+
+def test_each_loss_rises_within_the_budget(setting):
+    model, images, labels = setting
+    seen = []
+
+    def judge(x, rows):
+        seen.append(F.cross_entropy(model(x), labels[rows], reduction="none").detach())
+        return seen[-1].clone(), torch.zeros(len(x), dtype=torch.bool)
+
+    best = square_search(judge, images, EPS, 150, torch.arange(20))
+    assert len(seen) == 150 and torch.equal(best, square_search(judge, images, EPS, 150, torch.arange(20)))
+    assert (best - images).abs().max() <= EPS + 1e-6 and best.min() >= 0 and best.max() <= 1
+    final = F.cross_entropy(model(best), labels, reduction="none")
+    assert torch.allclose(final, torch.stack(seen[:150]).amax(0)) and (final > seen[0]).float().mean() > 0.9
+
+
+def test_broken_images_drop_out_and_keep_what_broke_them(setting):
+    model, images, labels = setting
+    sizes = []
+
+    def judge(x, rows):
+        sizes.append(len(rows))
+        z = model(x)
+        margin = z.gather(1, 1 - labels[rows, None]) - z.gather(1, labels[rows, None])
+        return margin[:, 0], margin[:, 0] >= 0
+
+    best = square_search(judge, images, 0.1, 200, torch.arange(20), stop=True)
+    broken = model(best).argmax(1) != labels
+    assert broken.sum() > 5 and sizes[0] == 20 and sizes[-1] <= 20 - broken.sum() + 1
+    alone = square_search(judge, images, 0.1, 200, torch.arange(20))
+    assert torch.equal(model(alone).argmax(1) != labels, broken)  # the search of an image is its own
+
+
+def test_an_image_is_searched_alike_alone(setting):
+    model, images, labels = setting
+
+    def judge_of(here):
+        return lambda x, rows: (F.cross_entropy(model(x), labels[here][rows], reduction="none"), rows < 0)
+
+    whole = square_search(judge_of(torch.arange(20)), images, EPS, 60, torch.arange(20))
+    part = square_search(judge_of(torch.arange(7, 9)), images[7:9], EPS, 60, torch.arange(7, 9))
+    assert torch.equal(whole[7:9], part)
