@@ -17,6 +17,7 @@ from lib.files import write_aside
 from lib.probes.features import to_float
 from lib.probes.task import Task
 
+RESTARTS = 5  # of pgd, in the checks for masked gradients
 DRAW_SEED = 0  # of corruptions and random starts: the same for every encoder and training seed
 
 
@@ -50,21 +51,25 @@ def corruption_jobs(
 ) -> Iterator[Job]:
     """One job for each corruption and severity of the tasks of *one* table: each image is corrupted and embedded once.
 
-    Corrupted images are rounded to 8 bits, as an image file would hold them. With ``shared`` they are kept in that
+    Corrupted images are rounded to 8 bits, as an image file would hold them. What is worn is put where the table's
+    landmarks are; a batch in which some are unknown has it in the usual place. With ``shared`` they are kept in that
     folder, where the evaluation of the next encoder finds them.
     """
     rows = torch.unique(torch.cat([task.rows for task in tasks]))
     places = [torch.searchsorted(rows, task.rows).to(device) for task in tasks]
     table, encoder = tasks[0].table, tasks[0].encoder
 
+    landmarks = torch.as_tensor(table.column("landmarks")) if "landmarks" in table.columns else None
+
     def corrupted(name: str, severity: int) -> Tensor:
         generator = generator_for(device, table.name, name, severity)
-        return torch.cat(
-            [
-                corrupt(to_float(table.images(part), device), name, severity, generator).mul(255).round().byte().cpu()
-                for part in rows.split(batch_size)
-            ]
-        )
+        parts = []
+        for part in rows.split(batch_size):
+            places = landmarks if landmarks is None else landmarks[part].to(device).float()
+            places = None if places is None or not torch.isfinite(places).all() else places
+            images = corrupt(to_float(table.images(part), device), name, severity, generator, places)
+            parts.append(images.mul(255).round().byte().cpu())
+        return torch.cat(parts)
 
     @torch.no_grad()
     def run(name: str, severity: int) -> list[np.ndarray]:
@@ -111,7 +116,7 @@ def attack_jobs(
 
     def run(cell: Cell, budget: float) -> list[np.ndarray]:
         scores = []
-        for part, images in _parts(task, items, batch_size, device):
+        for part, images in items_in_batches(task, items, batch_size, device):
             model = task.scores_fn(part)
             attacked = attack(
                 cell.condition,
@@ -151,7 +156,8 @@ def check_jobs(
 
     pgd after each number of ``steps`` (the severity), of which the longest is also the 'white_box' score. None of these
     may be below it: 'gradient_free', a random search of ``queries`` passes; 'noise', random signs of size eps;
-    'transfer_<name>', pgd made on the same task of another encoder, after max(steps).
+    'transfer_<name>', pgd made on the same task of another encoder, after max(steps). 'restarts', the best of ``RESTARTS``
+    random starts of pgd of median(steps) steps, may be lower, but not by much.
     """
     longest = max(steps)
 
@@ -173,7 +179,7 @@ def check_jobs(
 
     def run_steps() -> list[np.ndarray]:
         found = {count: [] for count in sorted(steps)}
-        for part, images in _parts(task, items, batch_size, device):
+        for part, images in items_in_batches(task, items, batch_size, device):
             model, seeds = model_and_seeds(part, "pgd")
             with torch.enable_grad():
                 for count, point in enumerate(white_box(task, part, images, seeds), 1):
@@ -184,7 +190,7 @@ def check_jobs(
 
     def run_search() -> list[np.ndarray]:
         scores = []
-        for part, images in _parts(task, items, batch_size, device):
+        for part, images in items_in_batches(task, items, batch_size, device):
             model, seeds = model_and_seeds(part, "gradient_free")
 
             def judge(x: Tensor, rows: Tensor, part: Tensor = part) -> tuple[Tensor, Tensor]:
@@ -199,7 +205,7 @@ def check_jobs(
     @torch.no_grad()
     def run_noise() -> list[np.ndarray]:
         scores = []
-        for part, images in _parts(task, items, batch_size, device):
+        for part, images in items_in_batches(task, items, batch_size, device):
             model, seeds = model_and_seeds(part, "noise")
             signs = uniform(seeds, 0, *images.shape[1:]).sub_(0.5).sign_()
             scores.append(model((images + eps / 255 * signs).clamp_(0, 1)))
@@ -209,7 +215,7 @@ def check_jobs(
         if not torch.equal(surrogate.rows, task.rows):
             raise ValueError(f"surrogates: task {task.name} of another encoder must have the same test items")
         scores = []
-        for part, images in _parts(task, items, batch_size, device):
+        for part, images in items_in_batches(task, items, batch_size, device):
             model, seeds = model_and_seeds(part, "pgd")
             with torch.enable_grad():
                 *_, point = white_box(surrogate, part, images, seeds)
@@ -217,12 +223,34 @@ def check_jobs(
                 scores.append(model(point))
         return [to_numpy(torch.cat(scores))]
 
+    def run_restarts() -> list[np.ndarray]:
+        scores = []
+        for part, images in items_in_batches(task, items, batch_size, device):
+            loss_fn = lambda features, which: task.loss_fn(task.head(features, which), task.labels[which])  # noqa: E731
+            best = attack(
+                "pgd",
+                lambda x: task.encoder(x),  # a function, not the Module: several threads share it
+                images,
+                part,
+                loss_fn,
+                eps=eps / 255,
+                alpha=alpha / 255,
+                steps=middle,
+                restarts=RESTARTS,
+                seeds=seeds_for(part, task.table.name, task.name, "check", "restarts"),
+            )
+            with torch.no_grad():
+                scores.append(task.scores_fn(part)(best))
+        return [to_numpy(torch.cat(scores))]
+
+    middle = sorted(steps)[len(steps) // 2]
     size = min(items, len(task))
     cells = [Cell(task, "check", "pgd", count) for count in sorted(steps)] + [Cell(task, "check", "white_box", 0)]
     planned = [
         (cells, 2 * longest, run_steps),
         ([Cell(task, "check", "gradient_free", 0)], queries, run_search),
         ([Cell(task, "check", "noise", 0)], 1, run_noise),
+        ([Cell(task, "check", "restarts", 0)], RESTARTS * (2 * middle + 1), run_restarts),
     ]
     planned += [
         ([Cell(task, "check", f"transfer_{name}", 0)], 2 * longest, lambda s=surrogate: run_transfer(s))
@@ -263,7 +291,7 @@ def to_numpy(scores: Tensor) -> np.ndarray:
     return scores
 
 
-def _parts(task: Task, items: int, batch_size: int, device) -> Iterator[tuple[Tensor, Tensor]]:
+def items_in_batches(task: Task, items: int, batch_size: int, device) -> Iterator[tuple[Tensor, Tensor]]:
     """The first ``items`` test items in batches: (items [B] long, clean images [B,3,H,W])."""
     for part in torch.arange(min(items, len(task))).split(batch_size):
         yield part.to(device), to_float(task.table.images(task.rows[part]), device)

@@ -29,10 +29,11 @@ from lib.probes.task import Task, TaskLeftOut
 from lib.probes.verification import draw_pairs, verification_task
 from lib.progress import Progress
 from lib.results import results_frame
+from lib.strong_attacks import Strong, strong_jobs
 from lib.tally import Measured, tally
 
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
-CODE = ("evaluation.py", "conditions.py", "metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
+CODE = ("evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class ProbeParams:
     # numbers of steps of pgd in these checks; its loss must rise with them
     check_steps: list[int] = field(default_factory=lambda: [1, 2, 5, 10, 20, 50])
     queries: int = 300  # passes of the gradient-free attack
+    strong: Strong = field(default_factory=Strong)  # further attacks, beside the checks
     resamples: int = 2000  # bootstrap draws of an interval
     batch_size: int = 128  # images that go through the encoder at once
 
@@ -173,7 +175,7 @@ def evaluate(
         tables: face tables; :func:`items_of` says which tasks each of them has. What is left out is printed.
         method, seed: what the rows are labelled with.
         shared: folder that keeps corrupted images for the evaluation of other encoders; None makes them anew.
-        seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check'), with
+        seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check') and make the strongest attacks (family 'strong'), with
             adversarial images from the ``surrogates`` (name -> other encoder on ``device``) among them.
         progress: called as ``progress(total, label)``.
     Returns:
@@ -220,6 +222,7 @@ def evaluate(
                 jobs += check_jobs(
                     task, twins, steps=params.check_steps, queries=params.queries, items=params.checked, **grid
                 )
+                jobs += strong_jobs(task, params.strong, params.eps, params.batch_size, device)
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
         meter = progress(sum(job.cost for job in jobs), f"evaluate {method}")
         measured = {task: [] for task in tasks}

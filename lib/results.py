@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib.files import write_aside
 
-FAMILIES = ("clean", "corruption", "attack", "sweep", "check")
+FAMILIES = ("clean", "corruption", "attack", "sweep", "check", "strong")
 DIGITS = 4  # of value and interval, in percent or points: far below any interval, far above float noise
 
 
@@ -22,7 +22,8 @@ class Result:
         method, seed: whose encoder.
         dataset, source: table name and what its images are ('rendered', 'ORL'); source is printed beside the number.
         task: 'expression', 'verification', 'action_units'.
-        family: one of ``FAMILIES``: 'sweep' is pgd over eps, 'check' the tests for masked gradients.
+        family: one of ``FAMILIES``: 'sweep' is pgd over eps, 'check' the tests for masked gradients, 'strong' the attacks of
+            lib.strong_attacks.
         condition: 'clean', the name of a corruption or attack, or 'mean', 'worst', 'mean_seen', 'mean_unseen'.
         severity: 1..5 of a corruption or of the mean over all of them, eps * 255 of a sweep, 0 elsewhere; NaN (an empty
             cell) where the row sums up several severities.

@@ -5,18 +5,20 @@ References:
     [2] PCL, CVPR 2023: quadrant crops ("distance crop") and gradient-magnitude images, as DAR-SFRL's face contrast uses them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
+
+from lib.degrade.mixture import TRAIN_CORRUPTIONS, check_mixture
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
 @dataclass(frozen=True)
 class Views:
-    """How strongly views differ.
+    """How strongly views differ, and with what the methods that degrade their views do so.
 
     Attributes:
         crop: smallest share of the image's area that a crop keeps, (0, 1].
@@ -24,6 +26,7 @@ class Views:
         colour: strength of brightness, contrast and saturation jitter, factors in [1 - c, 1 + c].
         grey: probability of a grey image.
         blur: probability of a Gaussian blur, sigma 0.1 to 1 px.
+        corruptions, severities: the mixture of degraded views; all other types are held out for testing.
     """
 
     crop: float = 0.5
@@ -31,8 +34,11 @@ class Views:
     colour: float = 0.4
     grey: float = 0.2
     blur: float = 0.0
+    corruptions: list[str] = field(default_factory=lambda: list(TRAIN_CORRUPTIONS))
+    severities: list[int] = field(default_factory=lambda: [1, 2, 3])
 
     def __post_init__(self):
+        check_mixture(self.corruptions, self.severities, "corruptions")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: expected a share in (0, 1], got {self.crop}")
         for name, most in (("rotation", 180), ("colour", 1), ("grey", 1), ("blur", 1)):

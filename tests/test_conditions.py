@@ -82,8 +82,10 @@ def test_checks_measure_what_they_say(synthetic_faces, pixel_encoder):
         ("white_box", 0),
         ("gradient_free", 0),
         ("noise", 0),
+        ("restarts", 0),
         ("transfer_twin", 0),
     ]
+    assert found["pgd", 2] < found["restarts", 0]  # the best of several starts, of two steps each
     assert found["pgd", 1] < found["pgd", 2] < found["pgd", 5] == found["white_box", 0]
     assert found["noise", 0] < found["gradient_free", 0] < found["white_box", 0]
     assert found["transfer_twin", 0] == pytest.approx(found["white_box", 0].item(), rel=1e-5)  # made on equal weights

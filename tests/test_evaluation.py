@@ -208,6 +208,7 @@ def test_checks_are_rows_of_their_own(run, pixel_encoder):
         "white_box",
         "gradient_free",
         "noise",
+        "restarts",
         "transfer_untrained",
     ]
     assert set(checks["n"]) == {15} and (checks["ci_high"] >= checks["value"]).all()

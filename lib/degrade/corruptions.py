@@ -34,7 +34,7 @@ class Corruption:
 
     Attributes:
         part: of F' = F M + eps. linear: affine in the image.
-        function: (images [B,3,H,W], severity [B] long on the CPU, generator[, landmarks [B,68,2]]) -> images, not clamped.
+        function: (images [B,3,H,W], severity [B] long on the CPU, generator[, landmarks [B,68,2] or None]) -> images, not clamped.
         on_landmarks: whether ``function`` takes the landmarks.
     """
 
@@ -74,7 +74,7 @@ REGISTRY: dict[str, Corruption] = {
     "video_compression": Corruption("M", False, video_compression),
     "rain": Corruption("M + eps", True, weather.rain),
     "haze": Corruption("M + eps", True, weather.haze),
-    "occlusion": Corruption("M", True, digital.occlusion),
+    "occlusion": Corruption("M", True, occluders.occlusion, on_landmarks=True),
     "mask": Corruption("M + eps", True, occluders.mask, on_landmarks=True),
     "sunglasses": Corruption("M + eps", True, occluders.sunglasses, on_landmarks=True),
 }
@@ -91,7 +91,8 @@ def corrupt(
         images: float RGB [B,3,H,W] in [0,1], at least 8 x 8 pixels.
         name: one of :data:`CORRUPTIONS`. severity: 1 (weak) to 5 (strong).
         generator: draws everything, on the device of ``images``; None uses the global state.
-        landmarks: [B,68,2] pixels (x, y), where mask and sunglasses are put; None: as on an upright, centred face.
+        landmarks: [B,68,2] pixels (x, y), which place occlusion, mask and sunglasses. None: a mask and sunglasses as on an
+            upright, centred face, an occlusion anywhere.
 
     Raises:
         ValueError: unknown name, severity, bad images or landmarks, or a generator on another device.
@@ -113,10 +114,8 @@ def apply(
     """:func:`corrupt` with a severity for each image ([B] long, on the CPU) and without the checks."""
     kind = REGISTRY[name]
     with torch.autocast(images.device.type, enabled=False):  # half precision would band the images
-        if kind.on_landmarks:
-            places = occluders.mean_landmarks(images) if landmarks is None else landmarks
-            return kind.function(images, severity, generator, places).clamp_(0, 1)
-        return kind.function(images, severity, generator).clamp_(0, 1)
+        more = (landmarks,) if kind.on_landmarks else ()
+        return kind.function(images, severity, generator, *more).clamp_(0, 1)
 
 
 def _checked_landmarks(landmarks: Tensor, images: Tensor) -> Tensor:

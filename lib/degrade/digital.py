@@ -64,20 +64,6 @@ def colour_cast(images: Tensor, severity: Tensor, generator: torch.Generator | N
     return images * gain[:, :, None, None]
 
 
-def occlusion(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One black rectangle of the level's share of the area inside the image; place and shape (1:2 to 2:1) are drawn."""
-    (share,) = level("occlusion", severity, images)
-    batch, _, height, width = images.shape
-    draw = torch.rand(3, batch, 1, 1, 1, generator=generator, device=images.device, dtype=images.dtype)
-    stretch = 2 ** (draw[0] - 0.5)
-    tall, wide = (share.sqrt() * stretch * height).round(), (share.sqrt() / stretch * width).round()
-    top, left = (draw[1] * (height - tall + 1)).floor(), (draw[2] * (width - wide + 1)).floor()
-    down = torch.arange(height, device=images.device, dtype=images.dtype).view(1, 1, -1, 1) - top
-    across = torch.arange(width, device=images.device, dtype=images.dtype).view(1, 1, 1, -1) - left
-    covered = (down >= 0) & (down < tall) & (across >= 0) & (across < wide)
-    return images * ~covered
-
-
 def brightness(images: Tensor, severity: Tensor, generator: torch.Generator | None) -> Tensor:
     """Raise the value of HSV. Hue and saturation stay, so this is a gain for each pixel; black turns grey."""
     (added,) = level("brightness", severity, images)

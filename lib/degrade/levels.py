@@ -100,7 +100,7 @@ LEVELS = {
     name: (words, row, row)
     for name, words, row in (
         ("low_light", "gain", (0.7, 0.55, 0.4, 0.3, 0.2)),
-        ("over_exposure", "gain", (1.25, 1.5, 1.8, 2.2, 2.8)),
+        ("over_exposure", "gain", (1.2, 1.4, 1.65, 1.95, 2.4)),
         ("colour_cast", "log of a channel's gain", (0.1, 0.2, 0.3, 0.42, 0.55)),
         ("low_resolution", "side of the small image", (0.6, 0.45, 0.33, 0.25, 0.18)),
         (

@@ -1,4 +1,4 @@
-"""The training mixture: a corruption and a severity drawn for each image, with the other types held out for testing."""
+"""The training mixture: a corruption and a severity drawn for each image, with all other types held out for testing."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,6 @@ from lib.degrade.corruptions import CORRUPTIONS, SMALLEST, apply
 TRAIN_CORRUPTIONS = (
     "gaussian_noise", "impulse_noise", "gaussian_blur", "motion_blur", "pixelate", "contrast", "low_light", "occlusion",
 )
-HELD_OUT = tuple(name for name in CORRUPTIONS if name not in TRAIN_CORRUPTIONS)
 IDENTITY = -1
 
 
@@ -41,9 +40,7 @@ def degrade(
     Raises:
         ValueError: bad images, generator, ops, severities or identity.
     """
-    _check_ops(ops)
-    if not severities or any(isinstance(s, bool) or not isinstance(s, int) or not 1 <= s <= 5 for s in severities):
-        raise ValueError(f"severities: expected integers from 1 to 5, got {severities!r}")
+    check_mixture(ops, severities)
     if not 0 <= identity <= 1:
         raise ValueError(f"identity: expected a probability from 0 to 1, got {identity!r}")
     check_images(images, SMALLEST)
@@ -74,7 +71,7 @@ def degrade_with(
     Raises:
         ValueError: bad images, generator or ops; op or severity of another shape, type or range.
     """
-    _check_ops(ops)
+    check_mixture(ops)
     check_images(images, SMALLEST)
     check_generator(generator, images)
     for key, value in (("op", op), ("severity", severity)):
@@ -88,10 +85,15 @@ def degrade_with(
     return _apply(images, op, severity, generator, ops)
 
 
-def _check_ops(ops: Sequence[str]) -> None:
+def check_mixture(ops: Sequence[str], severities: Sequence[int] = (1,), key: str = "ops") -> None:
+    """Raise ``ValueError`` unless ``ops`` are names from ``CORRUPTIONS``, each once, and ``severities`` from 1 to 5."""
     unknown = [name for name in ops if name not in CORRUPTIONS] if not isinstance(ops, str) else [ops]
     if unknown or not ops:
-        raise ValueError(f"ops: expected names from {', '.join(CORRUPTIONS)}, got {unknown or ops!r}")
+        raise ValueError(f"{key}: expected names from {', '.join(CORRUPTIONS)}, got {unknown or ops!r}")
+    if len(set(ops)) != len(ops):
+        raise ValueError(f"{key}: expected each name once, got {list(ops)}")
+    if not severities or any(isinstance(s, bool) or not isinstance(s, int) or not 1 <= s <= 5 for s in severities):
+        raise ValueError(f"severities: expected integers from 1 to 5, got {severities!r}")
 
 
 def _apply(images: Tensor, op: Tensor, severity: Tensor, generator: torch.Generator | None, ops) -> Tensor:

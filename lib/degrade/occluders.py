@@ -1,6 +1,6 @@
-"""What people wear in front of the face, placed by its 68 landmarks: M and eps in F' = F·M + eps.
+"""Things in front of the face, placed by its 68 landmarks where they are known: M and eps in F' = F·M + eps.
 
-The covered part of the image is taken away (M), the thing's own colour is put there (eps). Edges are antialiased.
+The covered part of the image is taken away (M), the thing's own colour is put there (eps; a black block has none).
 """
 
 import torch
@@ -27,15 +27,46 @@ CLOTH = ((0.55, 0.75, 0.85), (0.93, 0.93, 0.93), (0.12, 0.12, 0.14), (0.35, 0.50
 LENS = ((0.05, 0.05, 0.06), (0.10, 0.07, 0.04), (0.06, 0.09, 0.13))
 
 
-def mask(images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor) -> Tensor:
+def occlusion(
+    images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor | None = None
+) -> Tensor:
+    """One black rectangle of the level's share of the area, as much as possible inside the image; shapes 1:2 to 2:1.
+
+    Its centre is one of the landmarks, drawn for each image; without landmarks it may be anywhere.
+    """
+    (share,) = level("occlusion", severity, images)
+    batch, _, height, width = images.shape
+    draw = torch.rand(3, batch, 1, 1, 1, generator=generator, device=images.device, dtype=images.dtype)
+    stretch = 2 ** (draw[0] - 0.5)
+    tall, wide = (share.sqrt() * stretch * height).round(), (share.sqrt() / stretch * width).round()
+    if landmarks is None:
+        top, left = (draw[1] * (height - tall + 1)).floor(), (draw[2] * (width - wide + 1)).floor()
+    else:
+        chosen = landmarks[torch.arange(batch, device=images.device), (draw[1].flatten() * landmarks.shape[1]).long()]
+        x, y = chosen.T[:, :, None, None, None]
+        top, left = ((p - (n - 1) / 2).round().clamp(min=0) for p, n in ((y, tall), (x, wide)))
+        top, left = torch.minimum(top, height - tall), torch.minimum(left, width - wide)
+    down = torch.arange(height, device=images.device, dtype=images.dtype).view(1, 1, -1, 1) - top
+    across = torch.arange(width, device=images.device, dtype=images.dtype).view(1, 1, 1, -1) - left
+    covered = (down >= 0) & (down < tall) & (across >= 0) & (across < wide)
+    return images * ~covered
+
+
+def mask(
+    images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor | None = None
+) -> Tensor:
     """A cloth over the lower face: from the jaw up to below the mouth (1), the mouth, the nose's base, tip, bridge (5)."""
+    landmarks = mean_landmarks(images) if landmarks is None else landmarks
     (height,) = level("mask", severity, images)
     cover = polygon_cover(_mask_outline(landmarks, height.flatten()), images.shape[2:])
     return _covered(images, cover, CLOTH, generator)
 
 
-def sunglasses(images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor) -> Tensor:
+def sunglasses(
+    images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor | None = None
+) -> Tensor:
     """Two lenses and a bridge; the lenses grow and darken with the severity."""
+    landmarks = mean_landmarks(images) if landmarks is None else landmarks
     size, opaque = level("sunglasses", severity, images)
     cover = _lenses(landmarks, size.flatten(), images.shape[2:])
     return _covered(images, cover * opaque, LENS, generator)

@@ -1,9 +1,10 @@
 """Spatter on the lens: drops of water (severity 1 to 3) or mud (4, 5); part M + eps of F' = F·M + eps.
 
 Water adds light where drops stand out, mud covers the image. As in ImageNet-C, the drops' relief comes from the distance
-to their outlines, cut at 20 pixels; outlines are the border pixels of the drops themselves (the published code looks
-for them with an edge detector in an image that holds nothing else).
+to the edges that Canny's detector finds in them, cut at 20 pixels and equalised.
 """
+
+import math
 
 import torch
 from torch import Tensor
@@ -11,10 +12,11 @@ from torch.nn import functional as F
 
 from lib.degrade.blur import by_severity
 from lib.degrade.levels import rows
-from lib.degrade.separable import along_both, convolve, gaussian_matrix
+from lib.degrade.separable import along_both, gaussian_matrix
 
 WATER, MUD = (175 / 255, 238 / 255, 238 / 255), (63 / 255, 42 / 255, 20 / 255)
 FAR = 20  # pixels: distances are cut here
+WEAK, STRONG, TAN = 50, 150, (math.tan(math.pi / 8), math.tan(3 * math.pi / 8))  # of the edge detector
 RELIEF = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))  # light from the lower right
 MUD_FROM = 0.8  # a smoothed splash below it is left out
 
@@ -34,7 +36,8 @@ def spatter(images: Tensor, severity: Tensor, generator: torch.Generator | None)
             cover = _smoothed(wet.to(noise.dtype), amount)
             cover = torch.where(cover < MUD_FROM, 0.0, cover)
             return torch.cat([cover * noise.new_tensor(MUD).view(1, 3, 1, 1), cover], 1)
-        drops = torch.where(wet, (liquid * 255).floor().clamp_(0, 255), 0.0) * _relief(wet, noise.dtype)
+        drops = torch.where(wet, (liquid * 255).floor().clamp_(0, 255), 0.0)
+        drops = drops * _relief(drops)
         drops = drops / drops.amax((1, 2, 3), keepdim=True).clamp(min=torch.finfo(noise.dtype).tiny)
         return torch.cat([amount * drops * noise.new_tensor(WATER).view(1, 3, 1, 1), torch.zeros_like(drops)], 1)
 
@@ -47,24 +50,76 @@ def _smoothed(field: Tensor, sigma: float) -> Tensor:
     return along_both(field, down, across)
 
 
-def _relief(wet: Tensor, dtype: torch.dtype) -> Tensor:
-    """How drops [B,1,H,W] bool catch the light: [B,1,H,W] in 0..255."""
-    distance = outline_distance(wet, dtype)
-    box = torch.full((1, 3, 3), 1 / 9, device=wet.device, dtype=dtype)
-    level = equalised(convolve(distance, box, "reflect").round())
-    light = convolve(level, torch.tensor([RELIEF], device=wet.device, dtype=dtype), "reflect").clamp(0, 255)
-    return convolve(light, box, "reflect")
+def _relief(drops: Tensor) -> Tensor:
+    """How drops [B,1,H,W], whole numbers 0..255, catch the light: [B,1,H,W] in 0..255."""
+    distance = outline_distance(outlines(drops), drops.dtype)
+    level = equalised(_mean_of_nine(distance).add(1e-4).floor())  # whole means must not fall below themselves by rounding
+    around = F.pad(level, (1, 1, 1, 1), mode="reflect")
+    light = sum(
+        weight * _at(around, row, column, level)
+        for row, weights in enumerate(RELIEF) for column, weight in enumerate(weights) if weight
+    )  # fmt: skip
+    return _mean_of_nine(light.clamp(0, 255))
 
 
-def outline_distance(wet: Tensor, dtype: torch.dtype) -> Tensor:
-    """Euclidean distance of each pixel to the nearest outline pixel of the drops, cut at 20: [B,1,H,W] bool -> float."""
-    inner = F.max_pool2d((~wet).to(dtype), 3, stride=1, padding=1) == 0
-    squared = torch.where(wet & ~inner, 0.0, float(FAR**2)).to(dtype)
+def _mean_of_nine(field: Tensor) -> Tensor:
+    around = F.pad(field, (1, 1, 1, 1), mode="reflect")
+    lines = around[:, :, :-2] + around[:, :, 1:-1] + around[:, :, 2:]
+    return (lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:]) / 9
+
+
+def _at(around: Tensor, row: int, column: int, field: Tensor) -> Tensor:
+    """What lies at (row - 1, column - 1) from each pixel of ``field``; ``around`` is the field padded by 1."""
+    height, width = field.shape[2:]
+    return around[:, :, row : row + height, column : column + width]
+
+
+def outlines(drops: Tensor) -> Tensor:
+    """Canny's edges (PAMI 1986) of [B,1,H,W], values 0..255: bool. Sobel gradients, |gx| + |gy|, as OpenCV does it."""
+    padded = F.pad(drops, (1, 1, 1, 1), mode="replicate")
+    lines, columns = padded[..., 2:] - padded[..., :-2], padded[:, :, 2:] - padded[:, :, :-2]
+    across = lines[:, :, :-2] + 2 * lines[:, :, 1:-1] + lines[:, :, 2:]
+    down = columns[..., :-2] + 2 * columns[..., 1:-1] + columns[..., 2:]
+    size = across.abs() + down.abs()
+    around = F.pad(size, (1, 1, 1, 1))
+
+    def near(row: int, column: int) -> Tensor:
+        return _at(around, 1 + row, 1 + column, size)
+
+    level, steep = (down.abs() < across.abs() * TAN[0]), (down.abs() > across.abs() * TAN[1])
+    rising = across * down < 0
+    # the larger of its two neighbours along the gradient; a tie goes to the second one of a row or column
+    peak = torch.where(
+        level,
+        (size > near(0, -1)) & (size >= near(0, 1)),
+        torch.where(
+            steep,
+            (size > near(-1, 0)) & (size >= near(1, 0)),
+            torch.where(rising, (size > near(-1, 1)) & (size > near(1, -1)), (size > near(-1, -1)) & (size > near(1, 1))),
+        ),
+    )
+    weak, edge = peak & (size > WEAK), peak & (size > STRONG)
+    while True:  # weak peaks count where they hang together with strong ones
+        around = F.pad(edge, (1, 1, 1, 1))
+        lines = around[:, :, :-2] | around[:, :, 1:-1] | around[:, :, 2:]
+        grown = weak & (lines[..., :-2] | lines[..., 1:-1] | lines[..., 2:])
+        if torch.equal(grown, edge):
+            return edge
+        edge = grown
+
+
+def outline_distance(outline: Tensor, dtype: torch.dtype) -> Tensor:
+    """Euclidean distance of each pixel to the nearest outline pixel, cut at 20: [B,1,H,W] bool -> float."""
+    squared = torch.where(outline, 0.0, float(FAR**2)).to(dtype)
     for dim in (2, 3):  # the squared distance is the least over shifts of rows, then of columns
-        padding = (0, 0, FAR, FAR) if dim == 2 else (FAR, FAR)
-        shifted = F.pad(squared, padding, value=float(FAR**2)).unfold(dim, 2 * FAR + 1, 1)
-        offset = torch.arange(-FAR, FAR + 1, device=wet.device, dtype=dtype)
-        squared = (shifted + offset**2).amin(-1)
+        field, squared = squared, squared.clone()
+        for step in range(1, min(FAR, field.shape[dim])):
+            if step**2 >= float(squared.amax()):
+                break
+            length = field.shape[dim] - step
+            here, there = squared.narrow(dim, step, length), squared.narrow(dim, 0, length)
+            torch.minimum(here, field.narrow(dim, 0, length) + step**2, out=here)
+            torch.minimum(there, field.narrow(dim, step, length) + step**2, out=there)
     return squared.sqrt().clamp(max=FAR)
 
 

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lib.degrade.blur import along_path, by_severity, zoom_matrix
 from lib.degrade.digital import LUMA
@@ -38,7 +39,7 @@ def frost(images: Tensor, severity: Tensor, generator: torch.Generator | None) -
     ridged, fine, patches = (plasma(images, decay, generator) for decay in decays)
     # a crest where a smooth field crosses its middle makes thin branching lines, the fine field breaks them up
     veins = (1 - (2 * ridged - 1).abs()) ** 6 + 0.7 * (1 - (2 * fine - 1).abs()) ** 8
-    ice = (0.15 + 0.45 * patches + 0.75 * veins * (0.4 + 0.6 * patches)).clamp_(0, 1)
+    ice = (0.17 + 0.52 * patches + 0.86 * veins * (0.4 + 0.6 * patches)).clamp_(0, 1)
     return keep * images + weight * ice * images.new_tensor(ICE).view(1, 3, 1, 1)
 
 
@@ -77,7 +78,9 @@ def rain(images: Tensor, severity: Tensor, generator: torch.Generator | None) ->
     drops = torch.where(draw < share, 0.4 + 0.6 * size, 0.0)
     taps = [max(round(row[1] * min(height, width)), 2) for row in levels]
     paths = [torch.full((count,), 1.0, dtype=torch.float64) for count in taps]
-    streaks = along_path(drops, paths, severity, (angle * 40 + 70) * (math.pi / 180)).clamp(max=1)
+    edge = max(taps)  # nothing falls in from the border's own pixels
+    streaks = along_path(F.pad(drops, (edge,) * 4), paths, severity, (angle * 40 + 70) * (math.pi / 180))
+    streaks = streaks[:, :, edge : edge + height, edge : edge + width].clamp(max=1)
     return images * (1 - veil) * (1 - bright * streaks) + veil * VEIL + bright * streaks * STREAK
 
 

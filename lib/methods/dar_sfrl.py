@@ -174,8 +174,9 @@ class DarSfrl(nn.Module):
         if batch % 2:
             raise ValueError(f"batch_size: DAR-SFRL pairs the images of a batch, so it must be even, got {batch}")
         clean, target = (random_view(images, self.view_config, generator) for _ in range(2))
-        half = degrade(target[: batch // 2], generator, identity=self.config.identity)
-        other = degrade_with(target[batch // 2 :], half.op, half.severity, generator)
+        kinds, levels = self.view_config.corruptions, self.view_config.severities
+        half = degrade(target[: batch // 2], generator, kinds, levels, self.config.identity)
+        other = degrade_with(target[batch // 2 :], half.op, half.severity, generator, kinds)
         degraded = torch.cat([half.images, other])
         sigma = uniform(degraded, 0, self.config.noise, generator)
         noise = torch.randn(degraded.shape, generator=generator, device=degraded.device)

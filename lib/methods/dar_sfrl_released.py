@@ -45,7 +45,9 @@ class DarSfrlReleased(nn.Module):
 
     def views(self, images: Tensor, generator: Generator) -> list[dict]:
         """Three optimiser steps: restoration, facial-robust contrast, noise-sensitive contrast."""
-        noisy = degrade(images, generator, identity=self.config.identity).images
+        noisy = degrade(
+            images, generator, self.view_config.corruptions, self.view_config.severities, self.config.identity
+        ).images
         target = images
         if self.config.legacy_pairs:
             target = images[torch.randperm(len(images), generator=generator, device=images.device)]

@@ -23,7 +23,7 @@ def loss_by_steps(scores: Scores, method: str, task: str, dataset: str) -> dict[
 def other_attacks(scores: Scores, method: str, task: str, dataset: str) -> dict[str, tuple]:
     """{name: (score, low, high)} under attacks without the model's own gradient."""
     rows = _rows(scores, task, dataset, method)
-    rows = rows[(rows["metric"] == names.MAIN_METRIC[task]) & ~rows["condition"].isin(["white_box", "pgd"])]
+    rows = rows[(rows["metric"] == names.MAIN_METRIC[task]) & ~rows["condition"].isin(["white_box", "pgd", "restarts"])]
     return {r.condition: (r.value, r.ci_low, r.ci_high) for r in rows.itertuples()}
 
 

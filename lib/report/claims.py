@@ -17,6 +17,7 @@ CLEAN_MARGIN = 3.0  # points that robustness may cost on clean faces
 NEAR_ZERO = 5.0  # percent: a score that an attack with an unbounded budget must reach
 MASKING_MARGIN = 2.0  # points by which an attack without the model's gradient may be ahead by chance
 LARGE_BUDGET = 64.0  # eps * 255
+AUTOATTACK_MARGIN = 5.0  # points that AutoAttack may take beyond Auto-PGD
 NOISE = 1e-3  # relative: a converged attack's loss may dip by rounding and by the random start
 
 
@@ -50,6 +51,7 @@ def compute_claims(results: pd.DataFrame) -> list[Claim]:
         claims += _loss_rises(scores, task, dataset)
         claims += _large_budget(scores, task, dataset)
         claims += _no_masking(scores, task, dataset)
+        claims += _autoattack(scores, task, dataset)
     return claims
 
 
@@ -284,6 +286,28 @@ def _no_masking(scores, task, dataset) -> list[Claim]:
             text,
             not stronger,
             {"white_box": _numbers(own), **{name: _numbers(cell) for name, cell in others.items()}},
+        )
+    ]
+
+
+def _autoattack(scores, task, dataset) -> list[Claim]:
+    """AutoAttack must not take much more than Auto-PGD on the task's own loss: else that loss misleads gradients."""
+    cell, own = (scores(OURS, dataset, task, "strong", name) for name in ("autoattack", "apgd"))
+    if cell is None or own is None:
+        return []
+    holds = own[0] - cell[0] <= AUTOATTACK_MARGIN
+    text = (
+        f"AutoAttack leaves {names.look(OURS).label} {_percent(cell)} on {names.task_label(task, dataset)}, Auto-PGD alone "
+        f"{_percent(own)} of the same images: {'little more is lost' if holds else 'gradients alone overrate it'}."
+    )
+    return [
+        Claim(
+            f"{task}_{dataset}_autoattack",
+            names.task_label(task, dataset),
+            f"AutoAttack takes little more than Auto-PGD alone, {names.task_label(task, dataset)}",
+            text,
+            holds,
+            {"autoattack": _numbers(cell), "apgd": _numbers(own)},
         )
     ]
 

@@ -65,8 +65,8 @@ def draw_all(
             Drawn(
                 "corruption_gallery",
                 "The corruptions",
-                "Rendered faces, each clean and at severities 1, 3 and 5. The training mixture of DAR-SFRL holds the "
-                "upper types and never the lower ones.",
+                "Rendered faces under every corruption of the package, each clean and at severities 1, 3 and 5. The training "
+                "mixture of DAR-SFRL holds the upper types and never the lower ones. The tables measure a part of them.",
                 gallery.corruption_gallery(tuple(data["names"]), data["images"], seen),
                 picture=True,
             )
@@ -80,7 +80,8 @@ def draw_all(
                 f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} "
                 f"and its probe ({names.TASKS[data['task']].lower()}). "
                 "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change "
-                "allowed.",
+                "allowed. The last ones are beyond the published eight: Auto-PGD, AutoAttack (an image that it cannot break "
+                "stays as it is), SSP, which needs no label, and the attack on M, which has no such limit.",
                 gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
                 picture=True,
             )

@@ -62,6 +62,11 @@ ATTACKS = {
     "difgsm": "DIFGSM",
     "nifgsm": "NIFGSM",
     "sinifgsm": "SINIFGSM",
+    "apgd": "Auto-PGD",
+    "autoattack": "AutoAttack",
+    "ssp": "SSP (no labels)",
+    "structured": "on M",
+    "restarts": "more starts",
 }
 CORRUPTIONS = {"jpeg_compression": "JPEG", "elastic_transform": "elastic"}
 SUMMARIES = {"mean": "mean", "worst": "worst", "mean_seen": "mean, seen types", "mean_unseen": "mean, unseen types"}

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.conditions import seeds_for
 from lib.degrade.attacks import attack
-from lib.degrade.corruptions import corrupt
+from lib.degrade.corruptions import CORRUPTIONS, corrupt
 from lib.evaluation import ProbeParams, tasks_of
 from lib.models.encoder import Encoder
-from lib.probes.features import embed
+from lib.probes.features import embed, held_still
 from lib.report.build import FACES
+from lib.strong_attacks import ATTACK
 
 SHOWN_FACES = 4
 MAP_IMAGES, MAP_FEWEST = 400, 20
@@ -31,7 +33,7 @@ def make_panels(
     Args:
         encoders: name -> encoder.
         faces: a FaceTable; its split 'probe_test' is shown.
-        params: corruptions, attacks and eps that are shown. seed: of the degradations.
+        params: attacks and eps that are shown; of corruptions all are. seed: of the degradations.
     """
     table = faces.select(faces.column("split") == "probe_test")
     panels, left_out = {"source": faces.source}, {}
@@ -52,12 +54,10 @@ def make_panels(
 def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int, left_out: dict[str, str]) -> dict:
     restorers = [name for name in (PREFERRED, *encoders) if name in encoders and encoders[name].restorer is not None]
     attacked = restorers[0] if restorers else next(iter(encoders))
-    shown = table.images(_frontal_faces(table)).to(device).float() / 255
-    panels = {}
-    if params.corruptions:
-        panels["corruptions"] = _corrupted(shown, params, device, seed)
-    else:
-        left_out["corruptions"] = "there were no corruptions in this run"
+    frontal = _frontal_faces(table)
+    shown = table.images(frontal).to(device).float() / 255
+    places = torch.as_tensor(table.column("landmarks")[frontal]).to(device) if "landmarks" in table.columns else None
+    panels = {"corruptions": _corrupted(shown, places, device, seed)}
     if params.attacks:
         panels["attacks"] = _attacked(encoders[attacked].to(device), attacked, faces, params, device, seed)
     else:
@@ -84,14 +84,15 @@ def _frontal_faces(table) -> np.ndarray:
     return np.array([of_one[turned[of_one].argmin()] for of_one in rows])
 
 
-def _corrupted(shown: Tensor, params: ProbeParams, device, seed: int) -> dict:
+def _corrupted(shown: Tensor, landmarks: Tensor | None, device, seed: int) -> dict:
     """People take turns: one face alone would be mistaken for an example picked by hand."""
     rows = []
-    for number, name in enumerate(params.corruptions):
-        face = shown[number % len(shown)][None]
-        levels = [corrupt(face, name, level, torch.Generator(device).manual_seed(seed)) for level in range(1, 6)]
+    for number, name in enumerate(CORRUPTIONS):
+        place = number % len(shown)
+        face, points = shown[place][None], None if landmarks is None else landmarks[place][None]
+        levels = [corrupt(face, name, level, torch.Generator(device).manual_seed(seed), points) for level in range(1, 6)]
         rows.append(torch.cat([face, *levels]))
-    return {"names": list(params.corruptions), "images": torch.stack(rows).cpu()}
+    return {"names": list(CORRUPTIONS), "images": torch.stack(rows).cpu()}
 
 
 def _attacked(encoder: Encoder, name: str, faces, params: ProbeParams, device, seed: int) -> dict:
@@ -104,8 +105,13 @@ def _attacked(encoder: Encoder, name: str, faces, params: ProbeParams, device, s
     for kind in params.attacks:
         generator = torch.Generator(device).manual_seed(seed)
         images.append(attack(kind, scores, clean, labels, task.loss_fn, **budget, generator=generator))
+    further = [name for name in params.strong.attacks if name != "autoattack" or task.name == "expression"]
+    for kind in further:
+        seeds = seeds_for(items.to(device), kind)
+        with held_still(encoder):
+            images.append(ATTACK[kind](task, clean, items.to(device), params.eps / 255, params.strong, seeds))
     return {
-        "names": list(params.attacks),
+        "names": [*params.attacks, *further],
         "encoder": name,
         "task": task.name,
         "clean": clean.cpu(),

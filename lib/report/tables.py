@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from lib.report import names
+from lib.report.checks import has_checks
 from lib.report.summary import FEWEST, Scores
 
 READING = (
@@ -65,6 +66,8 @@ def all_tables(results: pd.DataFrame, seen: tuple[str, ...] = (), eps: float = 8
     tables = [overview_table(scores, eps)]
     for family, make, more in (("attack", attack_table, eps), ("corruption", corruption_table, tuple(seen))):
         tables += [make(scores, *block, more) for block in scores.blocks() if scores.conditions(*block, family)]
+    tables += [strong_table(scores, *block, eps) for block in scores.blocks() if scores.conditions(*block, "strong")]
+    tables += [checks_table(scores, *block, eps) for block in scores.blocks() if has_checks(scores, *block)]
     return tables
 
 
@@ -101,6 +104,44 @@ def attack_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
         cells,
         notes,
         _source(scores, task, dataset, "attack"),
+    )
+
+
+def strong_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
+    """Beyond the published eight: a row a pre-trained encoder, a column an attack, `score / Drop`."""
+    attacks = scores.conditions(task, dataset, "strong")
+    title = f"{names.task_label(task, dataset)}: stronger attacks"
+    caption = (
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under further attacks: Auto-PGD and AutoAttack at "
+        f"{eps:g}/255, the label-free attack on the features (SSP) at {eps:g}/255, and the attack on M (blur, gain and an "
+        f"occluder searched by gradient, eps = 0). {_facts(scores, task, dataset, 'strong')}"
+    )
+    notes = [READING + " Clean is measured on the attacked items.", _origin(dataset)]
+    return _by_encoder(scores, task, dataset, "strong", attacks, f"strong_{task}_{dataset}", title, caption, notes)
+
+
+def checks_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
+    """Are gradients masked? A row a pre-trained encoder, a column a check, `score / Drop`."""
+    attacks = [name for name in scores.conditions(task, dataset, "check") if name != "pgd"]
+    title = f"{names.task_label(task, dataset)}: are the gradients masked?"
+    caption = (
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} at {eps:g}/255. White box is the longest PGD; attacks that do "
+        "not use the model's own gradient (a random search, noise of the same norm, images made on another encoder) must not "
+        f"score lower, and more random starts of a shorter PGD not much lower. {_facts(scores, task, dataset, 'check')}"
+    )
+    notes = [READING, "Few items, so the intervals are wide: a check that finds masking finds it in all of them.", _origin(dataset)]
+    return _by_encoder(scores, task, dataset, "check", attacks, f"checks_{task}_{dataset}", title, caption, notes)
+
+
+def _by_encoder(scores, task, dataset, family, conditions, name, title, caption, notes) -> Table:
+    metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
+    methods = [
+        m for m in names.ordered(scores.methods(task, dataset)) if any(scores(m, dataset, task, family, c) for c in conditions)
+    ]
+    columns = [("", c, names.condition_label(c), f"{metric} / Drop") for c in conditions]
+    cells = {(m, c): _cell(scores, m, task, dataset, family, c) for m in methods for c in conditions}
+    return Table(
+        name, title, caption, "Encoder", columns, _encoder_rows(methods), cells, notes, _source(scores, task, dataset, family)
     )
 
 

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from lib.degrade.corruptions import CORRUPTIONS, IMAGENET_C, REGISTRY, corrupt
-from lib.degrade.occluders import mean_landmarks
 
 LINEAR = tuple(name for name, kind in REGISTRY.items() if kind.linear)
 # nothing is drawn for them: the same image gives the same result
@@ -63,9 +62,7 @@ def test_randomness_is_for_each_image(make_images, seeded, name):
 
 def unclamped(name, images, generator):
     """Severities 1, 3 and 5 of three images, before the clamp."""
-    kind = REGISTRY[name]
-    places = (mean_landmarks(images),) if kind.on_landmarks else ()
-    return kind.function(images, torch.tensor([1, 3, 5]), generator, *places)
+    return REGISTRY[name].function(images, torch.tensor([1, 3, 5]), generator)
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -74,21 +74,6 @@ def test_low_light_is_a_gain(images, strength):
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_occlusion_is_one_black_rectangle_of_its_share(seeded, strength):
-    images = torch.full((300, 3, 48, 40), 0.5)
-    covered = digital.occlusion(images, severity(images, strength), seeded()) == 0
-    assert torch.equal(covered[:, 0], covered[:, 1])
-    share, shapes, tops = covered[:, 0].float().mean((1, 2)), [], []
-    for mask in covered[:, 0]:
-        down, across = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
-        assert mask.sum() == len(down) * len(across)  # a filled rectangle, inside the image
-        shapes.append(len(down) / 48 / (len(across) / 40))
-        tops.append(int(down[0]))
-    assert share.mean().item() == pytest.approx(rows("occlusion", 48)[strength - 1][0], rel=0.05)
-    assert 0.4 < min(shapes) < 0.6 and 1.7 < max(shapes) < 2.4 and min(tops) == 0 and len(set(tops)) > 10
-
-
-@pytest.mark.parametrize("strength", STRENGTHS)
 def test_low_resolution_is_pillows_bilinear(make_images, strength):
     images = (make_images(1, 40, 64) * 255).round() / 255
     share = rows("low_resolution", 40)[strength - 1][0]

@@ -2,13 +2,12 @@ import pytest
 import torch
 
 from lib.degrade.corruptions import CORRUPTIONS, REGISTRY, apply
-from lib.degrade.mixture import HELD_OUT, TRAIN_CORRUPTIONS, degrade, degrade_with
+from lib.degrade.mixture import TRAIN_CORRUPTIONS, degrade, degrade_with
 
 
-def test_training_and_held_out_types_part_the_corruptions():
-    assert set(TRAIN_CORRUPTIONS).isdisjoint(HELD_OUT) and set(TRAIN_CORRUPTIONS) | set(HELD_OUT) == set(CORRUPTIONS)
+def test_training_types_are_a_small_part_and_of_every_kind():
+    assert set(TRAIN_CORRUPTIONS) < set(CORRUPTIONS) and len(TRAIN_CORRUPTIONS) <= len(CORRUPTIONS) // 2
     assert {REGISTRY[name].part for name in TRAIN_CORRUPTIONS} == {"M", "eps", "M + eps"}
-    assert len(HELD_OUT) >= len(CORRUPTIONS) // 2
 
 
 def test_ops_and_severities_are_drawn_evenly_and_by_the_seed(make_images, seeded):

@@ -6,7 +6,8 @@ import torch
 from matplotlib.path import Path
 
 from lib.degrade.corruptions import corrupt
-from lib.degrade.occluders import mean_landmarks, polygon_cover
+from lib.degrade.levels import rows
+from lib.degrade.occluders import mean_landmarks, occlusion, polygon_cover
 
 WHITE = torch.ones(2, 3, 64, 64)
 
@@ -57,3 +58,32 @@ def test_they_follow_the_face(name):
     y, x = torch.nonzero(tilted, as_tuple=True)
     assert (torch.stack([x.float().mean(), y.float().mean()]) - expected).norm() < 1
     assert abs(tilted.sum() / upright.sum() - 1) < 0.1
+
+
+@pytest.mark.parametrize("strength", [1, 2, 3, 4, 5])
+def test_occlusion_is_one_black_rectangle_of_its_share(seeded, strength):
+    images = torch.full((300, 3, 48, 40), 0.5)
+    covered = occlusion(images, torch.full((len(images),), strength), seeded()) == 0
+    assert torch.equal(covered[:, 0], covered[:, 1])
+    share, shapes, tops = covered[:, 0].float().mean((1, 2)), [], []
+    for mask in covered[:, 0]:
+        down, across = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+        assert mask.sum() == len(down) * len(across)  # a filled rectangle, inside the image
+        shapes.append(len(down) / 48 / (len(across) / 40))
+        tops.append(int(down[0]))
+    assert share.mean().item() == pytest.approx(rows("occlusion", 48)[strength - 1][0], rel=0.05)
+    assert 0.4 < min(shapes) < 0.6 and 1.7 < max(shapes) < 2.4 and min(tops) == 0 and len(set(tops)) > 10
+
+
+def test_with_landmarks_the_rectangle_lies_on_one_of_them(seeded):
+    images = torch.ones(300, 3, 48, 48)
+    places = mean_landmarks(images) * 0.5 + 10
+    black = occlusion(images, torch.full((300,), 2), seeded(), places)[:, 0] == 0
+    found = set()
+    for image, points in zip(black, places, strict=True):
+        y, x = torch.nonzero(image, as_tuple=True)
+        centre = torch.stack([(x.min() + x.max()) / 2, (y.min() + y.max()) / 2])
+        distance, which = (points - centre).norm(dim=1).min(0)
+        assert distance < 1.01
+        found.add(which.item())
+    assert len(found) > 30

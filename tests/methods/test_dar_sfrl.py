@@ -107,9 +107,9 @@ def test_views_are_three_pictures_of_each_image(make, blobs, seeded):
 def test_partners_went_through_the_same_corruption(make, blobs, seeded, monkeypatch):
     recorded = {}
 
-    def spy(images, op, severity, generator):
+    def spy(images, op, severity, generator, ops):
         recorded.update(op=op.clone(), severity=severity.clone(), images=images.clone())
-        return plain(images, op, severity, generator)
+        return plain(images, op, severity, generator, ops)
 
     plain = dar_sfrl.degrade_with
     monkeypatch.setattr(dar_sfrl, "degrade_with", spy)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from lib.degrade.corruptions import CORRUPTIONS
 from lib.evaluation import ProbeParams
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.report.build import FACES, PANELS
 from lib.report.panels import SHOWN_FACES, make_panels
+from lib.strong_attacks import STRONG
 
 PARAMS = ProbeParams(
     images=28,
@@ -53,8 +55,8 @@ def test_every_panel_of_rendered_faces(encoders, faces):
     panels = panels_of(encoders, table)
     assert panels["left_out"] == {} and set(PANELS) < set(panels) and panels["source"] == "rendered"
     assert all(set(keys) <= set(panels[name]) for name, keys in PANELS.items())
-    assert panels["corruptions"]["images"].shape == (5, 6, 3, 16, 16)
-    assert panels["attacks"]["images"].shape == (2, SHOWN_FACES, 3, 16, 16)
+    assert panels["corruptions"]["images"].shape == (len(CORRUPTIONS), 6, 3, 16, 16)
+    assert panels["attacks"]["images"].shape == (2 + len(STRONG), SHOWN_FACES, 3, 16, 16)
     assert (panels["attacks"]["encoder"], panels["attacks"]["task"]) == ("dar_sfrl", "expression")
     assert panels["restoration"]["restored"].shape == (SHOWN_FACES, 2, 3, 16, 16)
     shown = panels["restoration"]
@@ -101,9 +103,8 @@ def test_without_expressions_there_is_no_map(encoders, faces, source, task):
 def test_what_the_run_did_not_have_has_a_reason(encoders, faces):
     bare = dataclasses.replace(PARAMS, corruptions=[], attacks=[])
     panels = panels_of({"simclr": encoders["simclr"]}, faces(), bare)
-    assert set(panels) == {"source", "left_out", "embeddings"}
+    assert set(panels) == {"source", "left_out", "corruptions", "embeddings"}
     assert panels["left_out"] == {
-        "corruptions": "there were no corruptions in this run",
         "attacks": "there were no attacks in this run",
         "restoration": "no encoder of this run has a restorer",
         "moving": "no encoder of this run has a readout that saw faces move",

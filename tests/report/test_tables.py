@@ -28,7 +28,7 @@ def test_there_is_a_table_for_every_task_and_family(tables):
     blocks = ("expression_rendered", "verification_orl", "verification_rendered", "action_units_rendered")
     assert set(tables) == {
         "overview",
-        *(f"{family}_{block}" for family in ("attacks", "corruptions") for block in blocks),
+        *(f"{family}_{block}" for family in ("attacks", "corruptions", "checks") for block in blocks),
     }
 
 
