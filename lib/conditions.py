@@ -133,12 +133,19 @@ def attack_jobs(
                 scores.append(model(attacked))
         return [to_numpy(torch.cat(scores))]
 
-    planned = [(Cell(task, "attack", name, 0), eps) for name in names]
-    planned += [(Cell(task, "sweep", "pgd", budget), budget) for budget in sorted(sweep)]
-    for cell, budget in planned:
-        name = f"{task.table.name}-{task.name}-{cell.family}-{cell.condition}-{budget:g}"
-        cost = passes(cell.condition, steps) * min(items, len(task))
-        yield Job(name, [cell], cost, lambda c=cell, b=budget: run(c, b))
+    planned: dict[object, list[Cell]] = {}
+    for name in names:
+        recipe = RECIPES[name]
+        drawn = recipe.random_start or recipe.diverse
+        # without draws one recipe is one attack, whatever its names (upgd is mifgsm): it is made once
+        planned.setdefault(name if drawn else recipe, []).append(Cell(task, "attack", name, 0))
+    jobs = [(cells, eps) for cells in planned.values()]
+    jobs += [([Cell(task, "sweep", "pgd", budget)], budget) for budget in sorted(sweep)]
+    for cells, budget in jobs:
+        first = cells[0]
+        name = f"{task.table.name}-{task.name}-{first.family}-{first.condition}-{budget:g}"
+        cost = passes(first.condition, steps) * min(items, len(task))
+        yield Job(name, cells, cost, lambda c=first, b=budget, n=len(cells): run(c, b) * n)
 
 
 def check_jobs(

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 MOST_WORKERS = 8  # beyond, Python's lock is what they would wait for: the rest of the cores goes to torch's own threads
 T, R = TypeVar("T"), TypeVar("R")
@@ -18,16 +19,35 @@ T, R = TypeVar("T"), TypeVar("R")
 def each(function: Callable[[T], R], items: Iterable[T], device: torch.device | str) -> Iterator[R]:
     """``function(item)`` of all items, in their order; side by side on a CPU, one after the other on a GPU.
 
-    Inference and gradient modes are a thread's own: ``function`` runs with torch's defaults. The first error ends the
-    work: what has begun is finished, nothing else begins.
+    Inference and gradient modes are a thread's own: ``function`` runs with torch's defaults, but with the caller's autocast.
+    The first error ends the work: what has begun is finished, nothing else begins.
     """
-    threads = torch.get_num_threads()
-    workers = min(threads, MOST_WORKERS)
-    if torch.device(device).type != "cpu" or workers == 1:
+    workers = workers_on(device)
+    if workers == 1:
         yield from map(function, items)
         return
-    with few_threads(threads // workers), ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(function, items)
+    casting, kind = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def work(item: T) -> R:
+        with torch.autocast("cpu", kind, enabled=casting):
+            return function(item)
+
+    with few_threads(torch.get_num_threads() // workers), ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(work, items)
+
+
+def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """``function(*tensors)`` [B,...] from its results on as many parts of the batch as there are workers.
+
+    Only for what treats each row on its own: a network in eval mode, not one whose batch-norm looks at the batch.
+    """
+    parts = zip(*(tensor.chunk(workers_on(tensor.device)) for tensor in tensors), strict=True)
+    return torch.cat(list(each(lambda part: function(*part), parts, tensors[0].device)))
+
+
+def workers_on(device: torch.device | str) -> int:
+    """How many Python threads ``each`` uses."""
+    return min(torch.get_num_threads(), MOST_WORKERS) if torch.device(device).type == "cpu" else 1
 
 
 @contextlib.contextmanager

@@ -230,8 +230,9 @@ def evaluate(
             for cell, scores in zip(job.cells, found, strict=True):
                 measured[cell.task].append(Measured(cell.family, cell.condition, cell.severity, scores))
             meter.step(job.cost, job.name)
-    rows = []
+    rows, order = [], {name: i for i, name in enumerate(params.attacks)}
     for task, scores in zip(tasks, clean):
+        measured[task].sort(key=lambda m: order[m.condition] if m.family == "attack" else 0)  # in the order asked for
         found = measured[task] + known_sweep(params, getattr(params.attacked, task.name), scores, measured[task])
         rows += tally(task, scores, found, method=method, seed=seed, resamples=params.resamples, seen=seen)
     return results_frame(rows)

@@ -26,7 +26,7 @@ from lib.progress import Progress
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
 PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
-CODE = ("training.py", "views.py", "losses", "methods", "models", "degrade")  # what a trained encoder depends on
+CODE = ("training.py", "views.py", "cores.py", "losses", "methods", "models", "degrade")  # what a trained encoder depends on
 
 
 class TrainingError(RuntimeError):

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from lib.cores import each
+from lib.cores import each, in_parts
 
 
 @pytest.fixture
@@ -55,3 +55,23 @@ def test_a_gpu_or_a_single_thread_works_one_after_the_other(two_threads):
     assert set(each(lambda _: threading.get_ident(), range(3), "cuda")) == {here}
     torch.set_num_threads(1)
     assert set(each(lambda _: threading.get_ident(), range(3), "cpu")) == {here}
+
+
+def test_the_callers_autocast_holds(two_threads):
+    product = lambda _: (torch.ones(2, 2) @ torch.ones(2, 2)).dtype  # noqa: E731
+    with torch.autocast("cpu", torch.bfloat16):
+        assert list(each(product, range(3), "cpu")) == [torch.bfloat16] * 3
+    assert list(each(product, range(3), "cpu")) == [torch.float32] * 3
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_in_parts_is_the_whole(two_threads, rows):
+    sizes = []
+
+    def work(a, b):
+        sizes.append(len(a))
+        return a * b[:, None]
+
+    a, b = torch.rand(rows, 3), torch.rand(rows)
+    assert torch.equal(in_parts(work, a, b), a * b[:, None])
+    assert sorted(sizes) == {1: [1], 2: [1, 1], 7: [3, 4]}[rows]

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.degrade.attacks import check_budget, constant, random_start
+from lib.degrade.attacks import check_budget, checked_seeds, constant, random_start
 from lib.degrade.checks import check_generator, check_images
-from lib.degrade.draws import new_seeds
 
 
 def adversarial_positive(
@@ -19,6 +18,7 @@ def adversarial_positive(
     steps: int,
     alpha: float,
     generator: torch.Generator | None = None,
+    seeds: Tensor | None = None,
 ) -> Tensor:
     """Images [B,3,H,W] within ``eps`` of ``images`` whose embedding turns away from ``target``; detached.
 
@@ -33,6 +33,7 @@ def adversarial_positive(
     Args:
         embed_fn: pixels [B,3,H,W] -> embeddings [B,D], differentiable to the pixels.
         target: [B,D], what the images should stop looking like; gets no gradient.
+        generator, seeds: as for :func:`lib.degrade.attacks.attack`.
 
     Raises:
         ValueError: bad images, budget or generator; embeddings and target that are not the same [B,D]; no gradient.
@@ -46,7 +47,7 @@ def adversarial_positive(
     with torch.inference_mode(False), torch.enable_grad():
         images, target = constant(images), F.normalize(constant(target).float(), dim=1)
         low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-        point = torch.clamp(random_start(images, eps, new_seeds(len(images), generator, images.device)), low, high)
+        point = torch.clamp(random_start(images, eps, checked_seeds(seeds, generator, images)), low, high)
         for _ in range(steps):
             point.requires_grad_()
             embedding = embed_fn(point)

@@ -38,10 +38,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lib.degrade.mixture import degrade, degrade_with
-from lib.degrade.self_supervised import adversarial_positive
 from lib.losses.contrastive import nt_xent
 from lib.losses.orthogonality import difference_loss
 from lib.methods.dwa import DynamicWeightAverage
+from lib.methods.adversarial_view import turned_away
 from lib.methods.modes import eval_mode
 from lib.methods.simclr import two_view_nt_xent
 from lib.models.encoder import Encoder, EncoderConfig
@@ -185,10 +185,7 @@ class DarSfrl(nn.Module):
             with eval_mode(self):  # the attack must not move the batch-norm statistics
                 with torch.no_grad():
                     face = self.embed(clean)
-                degraded = adversarial_positive(
-                    self.embed, degraded, face, self.config.attack_eps / 255, self.config.attack_steps,
-                    self.config.attack_alpha / 255, generator,
-                )  # fmt: skip
+                degraded = turned_away(self.embed, degraded, face, self.config, generator)
         kind = torch.where(half.op < 0, -1, half.op * 6 + half.severity)  # severities are 1..5
         return [{"clean": clean, "target": target, "degraded": degraded, "kind": torch.cat([kind, kind])}]
 

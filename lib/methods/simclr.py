@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.degrade.self_supervised import adversarial_positive
 from lib.losses.contrastive import nt_xent
+from lib.methods.adversarial_view import turned_away
 from lib.methods.modes import eval_mode
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import projection
@@ -73,12 +73,7 @@ class SimCLR(nn.Module):
             with eval_mode(self):  # the attack must not move the batch-norm statistics
                 with torch.no_grad():
                     target = self.embed(second)
-                views.append(
-                    adversarial_positive(
-                        self.embed, first, target, self.config.attack_eps / 255, self.config.attack_steps,
-                        self.config.attack_alpha / 255, generator,
-                    )  # fmt: skip
-                )
+                views.append(turned_away(self.embed, first, target, self.config, generator))
         return [{"images": torch.cat(views), "count": len(images)}]
 
     def loss(self, views: dict) -> dict[str, Tensor]:

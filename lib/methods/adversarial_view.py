@@ -1,0 +1,26 @@
+"""An adversarial view of a training batch, on all cores of a CPU."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from lib.cores import in_parts
+from lib.degrade.draws import new_seeds
+from lib.degrade.self_supervised import adversarial_positive
+
+
+def turned_away(embed: Callable[[Tensor], Tensor], images: Tensor, target: Tensor, config, generator: Generator) -> Tensor:
+    """Images [B,3,H,W] whose embeddings turn away from ``target`` [B,D], by ``config.attack_eps, _alpha, _steps`` (255ths).
+
+    ``embed`` must treat each image on its own (eval mode): the batch is dealt out over the cores. Gradients to parameters are
+    not wanted, and not made.
+    """
+
+    def part(images: Tensor, target: Tensor, seeds: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return adversarial_positive(
+                embed, images, target, config.attack_eps / 255, config.attack_steps, config.attack_alpha / 255, seeds=seeds
+            )
+
+    return in_parts(part, images, target, new_seeds(len(images), generator, images.device))
