@@ -53,7 +53,7 @@ def corruption_jobs(
 
     Corrupted images are rounded to 8 bits, as an image file would hold them. What is worn is put where the table's
     landmarks are; a batch in which some are unknown has it in the usual place. With ``shared`` they are kept in that
-    folder, where the evaluation of the next encoder finds them.
+    folder, where the evaluation of the next encoder finds them. Batch after batch goes through, so memory holds one.
     """
     rows = torch.unique(torch.cat([task.rows for task in tasks]))
     places = [torch.searchsorted(rows, task.rows).to(device) for task in tasks]
@@ -61,31 +61,45 @@ def corruption_jobs(
 
     landmarks = torch.as_tensor(table.column("landmarks")) if "landmarks" in table.columns else None
 
-    def corrupted(name: str, severity: int) -> Tensor:
+    def corrupted(name: str, severity: int) -> Iterator[Tensor]:
+        """Batch after batch, uint8 on the CPU."""
         generator = generator_for(device, table.name, name, severity)
-        parts = []
         for part in rows.split(batch_size):
             places = landmarks if landmarks is None else landmarks[part].to(device).float()
             places = None if places is None or not torch.isfinite(places).all() else places
             images = corrupt(to_float(table.images(part), device), name, severity, generator, places)
-            parts.append(images.mul(255).round().byte().cpu())
-        return torch.cat(parts)
+            yield images.mul(255).round().byte().cpu()
 
-    @torch.no_grad()
-    def run(name: str, severity: int) -> list[np.ndarray]:
-        images = kept(shared, corrupted, name, severity) if shared else corrupted(name, severity)
-        features = torch.cat([encoder(to_float(part, device)) for part in images.split(batch_size)])
-        scores = [
-            task.head(features[place], torch.arange(len(task), device=device)) for task, place in zip(tasks, places)
-        ]
-        return [to_numpy(s) for s in scores]
-
-    def kept(folder: Path, make: Callable, name: str, severity: int) -> Tensor:
+    def kept(folder: Path, name: str, severity: int) -> Iterator[Tensor]:
+        """The same batches, out of a file that is written first if it is not there."""
         path = folder / key / f"{name}-{severity}.npy"
         if not path.exists():
             with write_aside(path) as aside, open(aside, "wb") as file:
-                np.save(file, make(name, severity).numpy())
-        return torch.from_numpy(np.load(path))
+                for images in corrupted(name, severity):
+                    if not file.tell():
+                        about = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *images.shape[1:])}
+                        np.lib.format.write_array_header_1_0(file, about)
+                    file.write(images.numpy().tobytes())
+        file = np.load(path, mmap_mode="r")
+        for start in range(0, len(rows), batch_size):
+            yield torch.from_numpy(file[start : start + batch_size].copy())
+
+    @torch.no_grad()
+    def run(name: str, severity: int) -> list[np.ndarray]:
+        found: list[np.ndarray | None] = [None] * len(tasks)
+        start = 0
+        for images in kept(shared, name, severity) if shared else corrupted(name, severity):
+            features = encoder(to_float(images, device))
+            for number, (task, place) in enumerate(zip(tasks, places)):
+                items = ((place >= start) & (place < start + len(images))).nonzero()[:, 0]  # that show images of this batch
+                if not len(items):
+                    continue
+                scores = to_numpy(task.head(features[place[items] - start], items))
+                if found[number] is None:
+                    found[number] = np.empty((len(task), *scores.shape[1:]), scores.dtype)
+                found[number][items.cpu().numpy()] = scores
+            start += len(images)
+        return found
 
     if shared:
         key = _digest(

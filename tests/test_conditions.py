@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -44,6 +45,18 @@ def test_scores_of_corrupted_images_are_those_of_the_whole_model(synthetic_faces
         own = images[torch.searchsorted(rows, task.rows)]
         whole = task.scores_fn(torch.arange(len(task)))(own).detach().numpy()
         assert found == pytest.approx(whole, abs=1e-4)
+
+
+def test_memory_holds_one_batch_of_corrupted_images(synthetic_faces, pixel_encoder, tmp_path):
+    encoder = Watched(pixel_encoder(8))
+    tasks = tasks_of(encoder, synthetic_faces(), PARAMS, "cpu")
+    for shared in (None, tmp_path):
+        encoder.seen.clear()
+        scores = next(corruption_jobs(tasks, ["fog"], [2], 16, "cpu", shared)).run()
+        assert [len(images) for images in encoder.seen] == [16, 16, 16, 2]
+        assert all(np.isfinite(s).all() for s in scores)
+    (path,) = tmp_path.rglob("fog-2.npy")
+    assert np.load(path).shape == (50, *tasks[0].table.images([0]).shape[1:])
 
 
 def test_shared_corrupted_images_are_made_once_and_change_nothing(

@@ -154,3 +154,30 @@ def level(name: str, severity: Tensor, images: Tensor) -> list[Tensor]:
     """The parameters of each image, a tensor [B,1,1,1] or [1,1,1,1] for each, on the device of ``images``."""
     table = torch.tensor(rows(name, min(images.shape[2:])), dtype=images.dtype, device=images.device)
     return [column[:, None, None, None] for column in pick(table, severity).unbind(1)]
+
+
+def page() -> str:
+    """The table as Markdown, one row a type: what it is of F' = F M + eps, and its levels at the two sizes."""
+    from lib.degrade.corruptions import REGISTRY  # which needs this file
+
+    def listed(levels: tuple) -> str:
+        shown = (", ".join(f"{v:.3g}" for v in row) if isinstance(row, tuple) else f"{row:.3g}" for row in levels)
+        return " · ".join(f"({row})" if "," in row else row for row in shown)
+
+    lines = [
+        "# What the severities mean", "",
+        f"Up to {SMALL} px the first list holds (Tiny-ImageNet-C's where the type is ImageNet-C's), from {LARGE} px the second"
+        " (ImageNet-C's), between them each parameter is interpolated in the shorter side. Written by `python -m lib.degrade.levels`.",
+        "", f"| corruption | part of F' = F·M + eps | linear | parameters | {SMALL} px, severity 1 to 5 | {LARGE} px |",
+        "|:--|:--|:--|:--|:--|:--|",
+    ]  # fmt: skip
+    for name, kind in REGISTRY.items():
+        words, small, large = LEVELS[name]
+        same = "the same" if small == large else listed(large)
+        linear = "yes" if kind.linear else "no"
+        lines.append(f"| {name} | {kind.part} | {linear} | {words} | {listed(small)} | {same} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from lib.degrade.corruptions import CORRUPTIONS
-from lib.degrade.levels import LEVELS, level, pick, rows
+from lib.degrade.levels import LEVELS, level, page, pick, rows
 
 
 def test_every_corruption_has_five_levels_of_equal_length():
@@ -29,3 +31,8 @@ def test_level_follows_the_shorter_side_and_the_dtype():
     images = torch.rand(2, 3, 64, 300, dtype=torch.float64)
     density, decay = level("fog", torch.tensor([1, 5]), images)
     assert density.flatten().tolist() == [0.4, 2] and decay.shape == (2, 1, 1, 1) and decay.dtype == torch.float64
+
+
+def test_the_committed_table_is_that_of_the_code():
+    committed = Path(__file__).parents[2] / "reports/corruption_levels.md"
+    assert committed.read_text() == page(), "write it again: python -m lib.degrade.levels > reports/corruption_levels.md"

@@ -1,0 +1,178 @@
+"""Attacks against torchattacks: strength and seconds at the same budget, on the demo's own models.
+
+    pip install --no-deps torchattacks
+    python -m tests.benchmarks.bench_attacks [--device cpu]          (after `dvc repro`)
+
+Both attack the same expression models (encoder and probe) on the same rendered faces in one run, taking turns. Writes
+reports/attack_speed.{csv,md,png}. Loss is the mean cross-entropy of the attacked images. 'to robust accuracy' is the time
+until every image is either broken or has withstood all steps: ours leaves an image as soon as it is broken.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torchattacks
+from torch import nn
+from torch.nn import functional as F
+
+from lib.conditions import DRAW_SEED
+from lib.degrade.apgd import apgd, apgd_targeted
+from lib.degrade.attacks import attack
+from lib.degrade.autoattack import autoattack
+from lib.degrade.fab import fab_targeted
+from lib.degrade.objectives import cross_entropy, misclassified
+from lib.faces.shards import open_packed
+from lib.files import write_aside
+from lib.models.encoder import load_encoder
+from lib.params import load
+from lib.probes.features import embed
+from lib.probes.linear import fit_softmax
+from lib.probes.selection import test_rows
+from lib.progress import Progress
+from lib.run_record import machine, versions
+
+ENCODERS = ("simclr", "simclr_adversarial", "dar_sfrl")
+EPS, ALPHA, STEPS, IMAGES, CLASSES, RUNS = 8 / 255, 2 / 255, 10, 128, 7, 3
+LONG, QUERIES = 50, 200
+BOTH = {"eps": EPS, "alpha": ALPHA, "steps": STEPS}
+THEIRS = {
+    "fgsm": lambda m: torchattacks.FGSM(m, eps=EPS),
+    "bim": lambda m: torchattacks.BIM(m, **BOTH),
+    "pgd": lambda m: torchattacks.PGD(m, **BOTH),
+    "eotpgd": lambda m: torchattacks.EOTPGD(m, **BOTH, eot_iter=2),
+    "mifgsm": lambda m: torchattacks.MIFGSM(m, **BOTH, decay=1.0),
+    "upgd": lambda m: torchattacks.UPGD(m, **BOTH, random_start=False, loss="ce", decay=1.0, eot_iter=1),
+    "difgsm": lambda m: torchattacks.DIFGSM(m, **BOTH, decay=0.0, resize_rate=0.9, diversity_prob=0.5, random_start=False),
+    "nifgsm": lambda m: torchattacks.NIFGSM(m, **BOTH, decay=1.0),
+    "sinifgsm": lambda m: torchattacks.SINIFGSM(m, **BOTH, decay=1.0, m=5),
+}
+LONGER = {  # name: (ours, theirs): to the same robust accuracy
+    "pgd": (
+        lambda m, x, y: attack("pgd", m, x, y, F.cross_entropy, EPS, ALPHA, LONG, broken_fn=misclassified, seeds=torch.arange(len(x), device=x.device)),
+        lambda m: torchattacks.PGD(m, eps=EPS, alpha=ALPHA, steps=LONG),
+    ),
+    "apgd_ce": (
+        lambda m, x, y: apgd(m, x, y, cross_entropy, EPS, LONG, broken_fn=misclassified, seeds=torch.arange(len(x), device=x.device)),
+        lambda m: torchattacks.APGD(m, norm="Linf", eps=EPS, steps=LONG, n_restarts=1, loss="ce"),
+    ),
+    "apgd_t": (
+        lambda m, x, y: apgd_targeted(m, x, y, EPS, LONG, seeds=torch.arange(len(x), device=x.device)),
+        lambda m: torchattacks.APGDT(m, norm="Linf", eps=EPS, steps=LONG, n_restarts=1, n_classes=CLASSES),
+    ),
+    "fab_t": (
+        lambda m, x, y: fab_targeted(m, x, y, EPS, LONG, seeds=torch.arange(len(x), device=x.device)),
+        lambda m: torchattacks.FAB(m, norm="Linf", eps=EPS, steps=LONG, n_restarts=1, multi_targeted=True, n_classes=CLASSES),
+    ),
+    "square": (
+        lambda m, x, y: autoattack(m, x, y, EPS, queries=QUERIES, parts=("square",), seeds=torch.arange(len(x), device=x.device)),
+        lambda m: torchattacks.Square(m, norm="Linf", eps=EPS, n_queries=QUERIES, n_restarts=1, loss="margin"),
+    ),
+}  # fmt: skip
+
+
+def model_of(name: str, faces, device) -> nn.Module:
+    """The encoder and its expression probe, as the evaluation fits it."""
+    encoder = load_encoder(f"work/pretrain/{name}").to(device)
+    expression = faces.column("expression")
+    train = np.flatnonzero((faces.column("split") == "probe_train") & (expression >= 0))
+    features = embed(encoder, faces, torch.as_tensor(train), 128, device)
+    head = fit_softmax(features, torch.as_tensor(expression[train], device=device).long(), CLASSES, load().probe.l2)
+    return nn.Sequential(encoder, head).requires_grad_(False).eval()
+
+
+def timed(work, device) -> tuple[torch.Tensor, float]:
+    began = time.perf_counter()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return result, time.perf_counter() - began
+
+
+def compare(model: nn.Module, images, labels, ours, theirs, device, runs: int) -> dict:
+    """Both in turn; the least time of each, the mean loss over the runs, and the least robust accuracy."""
+    found = {"ours": [], "torchattacks": []}
+    for _ in range(runs):
+        for who, work in (("ours", lambda: ours(model, images, labels)), ("torchattacks", lambda: theirs(model)(images, labels))):
+            result, seconds = timed(work, device)
+            model.requires_grad_(False)
+            with torch.no_grad():
+                logits = model(result)
+            change = (result - images).abs().max().item()
+            if change > EPS + 1e-5:
+                raise RuntimeError(f"{who}: an image changed by {change:.5f}, more than eps")
+            found[who].append((F.cross_entropy(logits, labels).item(), 100 - 100 * misclassified(logits, labels).float().mean().item(), seconds))
+    row = {}
+    for who, values in found.items():
+        losses, robust, seconds = zip(*values, strict=True)
+        row |= {f"loss, {who}": np.mean(losses), f"robust, {who}": np.mean(robust), f"s, {who}": min(seconds)}
+    return row | {"loss ratio": row["loss, ours"] / row["loss, torchattacks"], "times faster": row["s, torchattacks"] / row["s, ours"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    device = torch.device(parser.parse_args().device)
+    faces = open_packed("work/prepared/rendered")
+    rows = test_rows(faces, DRAW_SEED)[:IMAGES]
+    images = faces.images(rows).to(device).float() / 255
+    labels = torch.as_tensor(faces.column("expression")[rows], device=device).long()
+    meter, found = Progress(len(ENCODERS) * (len(THEIRS) + len(LONGER)), "attacks"), []
+    for name in ENCODERS:
+        model = model_of(name, faces, device)
+        for kind, theirs in THEIRS.items():
+            ours = lambda m, x, y, k=kind: attack(k, m, x, y, F.cross_entropy, EPS, ALPHA, STEPS)  # noqa: E731
+            found.append({"encoder": name, "attack": kind, "compared at": "equal steps", **compare(model, images, labels, ours, theirs, device, RUNS)})
+            meter.step(1, f"{name} {kind}")
+        for kind, (ours, theirs) in LONGER.items():
+            found.append({"encoder": name, "attack": kind, "compared at": "to robust accuracy", **compare(model, images, labels, ours, theirs, device, 1)})
+            meter.step(1, f"{name} {kind}")
+    table = pd.DataFrame(found)
+    equal, longer = (table[table["compared at"] == what] for what in ("equal steps", "to robust accuracy"))
+    faster = np.exp(np.log(longer["times faster"]).mean())
+    where = f"{machine()}, torch {versions()['torch']}" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    about = (
+        f"{IMAGES} rendered faces, eps 8/255. Equal steps ({STEPS}): loss at least {equal['loss ratio'].min():.4f} of torchattacks',"
+        f" {equal['times faster'].min():.2f} to {equal['times faster'].max():.2f} times as fast (geometric mean"
+        f" {np.exp(np.log(equal['times faster']).mean()):.2f}). To the same robust accuracy ({LONG} steps, {QUERIES} queries):"
+        f" {longer['times faster'].min():.2f} to {longer['times faster'].max():.2f} times as fast (geometric mean {faster:.2f}). {where}."
+    )
+    suffix = "" if device.type == "cpu" else f"_{device.type}"
+    with write_aside(Path(f"reports/attack_speed{suffix}.csv")) as aside:
+        table.to_csv(aside, index=False, float_format="%.6g")
+    with write_aside(Path(f"reports/attack_speed{suffix}.md")) as aside:
+        aside.write_text(f"# Attacks beside torchattacks\n\n{about}\n\n{table.to_markdown(index=False, floatfmt='.3f')}\n")
+    chart(table, Path(f"reports/attack_speed{suffix}.png"))
+    print(about)
+
+
+def chart(table: pd.DataFrame, path: Path) -> None:
+    kinds = table[["attack", "compared at"]].drop_duplicates().itertuples(index=False)
+    labels, values = [], []
+    for kind, what in kinds:
+        part = table[(table.attack == kind) & (table["compared at"] == what)]
+        labels.append(f"{kind} ({what})")
+        values.append(part["times faster"].to_numpy())
+    figure, ax = plt.subplots(figsize=(7, 0.32 * len(labels) + 1))
+    place = np.arange(len(labels))[::-1]
+    ax.barh(place, [np.exp(np.log(v).mean()) for v in values], 0.6, color="#D55E00", alpha=0.8)
+    for y, v in zip(place, values):
+        ax.plot(v, [y] * len(v), "k.", markersize=4)
+    ax.axvline(1, color="grey", linewidth=1, linestyle="--")
+    ax.set_yticks(place, labels)
+    ax.set_xscale("log")
+    ax.set_xlabel("times as fast as torchattacks (points: encoders)")
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

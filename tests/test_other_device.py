@@ -1,0 +1,117 @@
+"""The code that a GPU would run, on a device that is not there: no tensor may be left behind on the CPU.
+
+Where there is a GPU, the same is run on it.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.degrade.apgd import apgd, apgd_targeted
+from lib.degrade.attacks import ATTACKS, attack
+from lib.degrade.autoattack import autoattack
+from lib.degrade.corruptions import CORRUPTIONS, corrupt
+from lib.degrade.masking import masking_checks
+from lib.degrade.mixture import degrade
+from lib.degrade.objectives import cross_entropy, misclassified
+from lib.degrade.structured import structured_attack
+from lib.evaluation import Attacked, ProbeParams, evaluate
+from lib.methods import METHODS, build_method
+from lib.models.encoder import Encoder, EncoderConfig
+from lib.strong_attacks import Strong
+from lib.training import Schedule, train
+from lib.views import Views
+from tests.pretend_device import pretend_device
+
+TINY = EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8, "features_only": True, "out_indices": [1, 2]})
+
+
+@pytest.fixture
+def device():
+    if torch.cuda.is_available():
+        yield torch.device("cuda")
+        return
+    with pretend_device() as device:
+        yield device
+
+
+def test_the_pretended_device_finds_what_was_left_behind():
+    with pretend_device() as device:
+        images = torch.rand(2, 3, 8, 8, device=device)
+        assert (images * 2).device == device and (images + torch.tensor(1.0)).device == device
+        assert images[torch.tensor([1])].device == device and images.cpu().device.type == "cpu"
+        for wrong in (
+            lambda: images + torch.rand(2, 3, 8, 8),
+            lambda: F.conv2d(images, torch.rand(1, 3, 3, 3)),
+            lambda: torch.rand(4, 4)[torch.tensor([1], device=device)],
+            lambda: torch.cat([images, torch.rand(2, 3, 8, 8)]),
+        ):
+            with pytest.raises(RuntimeError, match="on the CPU"):
+                wrong()
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruptions(device, make_faces, name):
+    images = make_faces(4).to(device)
+    landmarks = (torch.rand(4, 68, 2) * 30).to(device)
+    for places in (None, landmarks):
+        got = corrupt(images, name, 4, torch.Generator(device).manual_seed(0), places)
+        assert got.device.type == device.type and torch.isfinite(got).all()
+
+
+@pytest.fixture
+def make_faces():
+    return lambda count, side=32: torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def test_mixture_and_every_attack(device, make_faces):
+    images = make_faces(6, 16).to(device)
+    generator = torch.Generator(device).manual_seed(0)
+    assert degrade(images, generator).images.device.type == device.type
+    net = nn.Sequential(nn.Flatten(), nn.Linear(768, 7)).to(device)
+    labels = torch.arange(6, device=device)
+    results = [attack(name, net, images, labels, F.cross_entropy, steps=2, generator=generator) for name in ATTACKS]
+    results.append(attack("pgd", net, images, labels, F.cross_entropy, steps=2, restarts=2, broken_fn=misclassified))
+    results.append(apgd(net, images, labels, cross_entropy, steps=5, generator=generator, broken_fn=misclassified))
+    results.append(apgd_targeted(net, images, labels, steps=3, generator=generator))
+    results.append(autoattack(net, images, labels, generator=generator, steps=3, queries=5))
+    results.append(structured_attack(net, images, labels, cross_entropy, steps=2, generator=generator)[0])
+    assert all(result.device.type == device.type and torch.isfinite(result).all() for result in results)
+    rows = masking_checks(
+        net, images, labels, F.cross_entropy, lambda z, y: z.argmax(1) == y, generator, steps=(1, 2), sweep=(0.1,), sweep_steps=2,
+        restarts=2, queries=3,
+    )  # fmt: skip
+    assert len(rows) > 5
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("simclr", {"attack_steps": 1}),
+    ("dar_sfrl", {"channels": 4, "hidden": 4, "attack_steps": 1, "moving": 0.2, "components": 3}),
+    ("dar_sfrl", {"variant": "released", "channels": 4, "hidden": 4, "sensitive_batch": 2, "sensitive_negatives": 4}),
+])  # fmt: skip
+def test_training(device, synthetic_faces, tmp_path, name, settings):
+    config = METHODS[name](head_hidden=16, head_dim=8, **settings)
+    method = build_method(name, config, TINY, Views())
+    faces = synthetic_faces()
+    faces = faces.select(np.arange(16))
+    history = train(
+        method, faces, Schedule(8, 1, 0.5, "float32"), seed=1, data="x", out=tmp_path / "out", checkpoints=tmp_path / "ck",
+        device=device, label=name,
+    )  # fmt: skip
+    assert np.isfinite(history[-1]["loss"]) and (tmp_path / "out" / "encoder.safetensors").is_file()
+
+
+def test_evaluation(device, synthetic_faces, tmp_path):
+    params = ProbeParams(
+        images=30, pairs=20, attacked=Attacked(6, 6, 6), corruptions=["fog", "mask"], severities=[2], attacks=["pgd", "difgsm"],
+        steps=2, sweep=[2], checked=5, check_steps=[1, 2], queries=4, strong=Strong(items=5, steps=2, queries=3),
+        resamples=20, batch_size=16,
+    )  # fmt: skip
+    encoder, other = (Encoder(EncoderConfig(16, "pixels")).to(device) for _ in range(2))
+    results = evaluate(
+        encoder, [synthetic_faces()], params, method="pixels", seed=1, device=device, work=tmp_path / "work",
+        shared=tmp_path / "kept", checks=True, surrogates={"other": other},
+    )  # fmt: skip
+    assert {"clean", "corruption", "attack", "sweep", "check", "strong"} == set(results.family)
