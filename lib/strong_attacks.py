@@ -3,13 +3,14 @@
     apgd        Auto-PGD on the task's own loss: no step size that could be badly chosen
     autoattack  APGD, APGD-T, FAB-T and Square one after the other; where the task has classes (expression)
     ssp         without labels and without the probe: away from the clean features, as far as they go
-    structured  on M instead of eps: the worst blur, gain and occluder within their bounds, eps = 0
+    m_blur, m_gain, m_occluder  on M instead of eps: the worst blur, gain, occluder within its bounds, eps = 0
 
-All go through the whole model but ssp, which ends at the features.
+The three parts of M are searched apart: together they leave nothing of any encoder here, which tells none from another. All go through the whole model but ssp, which ends at the features.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,7 +24,12 @@ from lib.degrade.objectives import away, summed
 from lib.degrade.structured import Bounds, structured_attack
 from lib.probes.task import Task
 
-STRONG = ("apgd", "autoattack", "ssp", "structured")
+PARTS_OF_M = {
+    "m_blur": Bounds(kernel=5, spread=0.7, gain=0, square=0),
+    "m_gain": Bounds(kernel=1, spread=0, gain=0.3, square=0),
+    "m_occluder": Bounds(kernel=1, spread=0, gain=0, square=0.2),
+}
+STRONG = ("apgd", "autoattack", "ssp", *PARTS_OF_M)
 CLASSES = 7  # of expression: as many targets less one
 
 
@@ -33,7 +39,7 @@ class Strong:
 
     attacks: list[str] = field(default_factory=lambda: list(STRONG))
     items: int = 40
-    steps: int = 20  # of apgd, ssp and structured, and of each part of autoattack
+    steps: int = 20  # of apgd, ssp and the attacks on M, and of each part of autoattack
     queries: int = 200  # of autoattack's random search
 
     def __post_init__(self):
@@ -52,7 +58,7 @@ def strong_jobs(task: Task, strong: Strong, eps: float, batch_size: int, device)
         "apgd": 2 * strong.steps,
         "autoattack": 2 * strong.steps * (1 + 2 * (CLASSES - 1)) + strong.queries,
         "ssp": 2 * strong.steps,
-        "structured": 2 * 2 * strong.steps,
+        **dict.fromkeys(PARTS_OF_M, 2 * 2 * strong.steps),
     }
 
     def run(name: str) -> list[np.ndarray]:
@@ -104,9 +110,9 @@ def _ssp(task: Task, images: Tensor, items: Tensor, eps: float, strong: Strong, 
     return attack("pgd", _features(task), images, clean, summed(away), eps, alpha, strong.steps, seeds=seeds)
 
 
-def _structured(task: Task, images: Tensor, items: Tensor, eps: float, strong: Strong, seeds: Tensor) -> Tensor:
-    return structured_attack(_features(task), images, items, _losses(task), BOUNDS, strong.steps, seeds=seeds)[0]
+def _on_m(bounds: Bounds, task: Task, images: Tensor, items: Tensor, eps: float, strong: Strong, seeds: Tensor) -> Tensor:
+    return structured_attack(_features(task), images, items, _losses(task), bounds, strong.steps, seeds=seeds)[0]
 
 
-BOUNDS = Bounds()
-ATTACK = {"apgd": _apgd, "autoattack": _autoattack, "ssp": _ssp, "structured": _structured}
+ATTACK = {"apgd": _apgd, "autoattack": _autoattack, "ssp": _ssp}
+ATTACK |= {name: partial(_on_m, bounds) for name, bounds in PARTS_OF_M.items()}

@@ -5,9 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from lib.degrade.structured import Bounds
 from lib.evaluation import ProbeParams, tasks_of
-from lib.strong_attacks import ATTACK, STRONG, Strong, strong_jobs
+from lib.strong_attacks import ATTACK, PARTS_OF_M, STRONG, Strong, strong_jobs
 
 PARAMS = ProbeParams(images=50, pairs=20, batch_size=16)
 QUICK = Strong(items=20, steps=8, queries=20)
@@ -39,8 +38,8 @@ def test_each_makes_the_tasks_loss_rise_within_its_bounds(tasks, name):
         if kind == "autoattack" and name != "expression":
             continue
         got = ATTACK[kind](task, images, items, 8 / 255, QUICK, items)
-        assert got.min() >= 0 and got.max() <= 1
-        if kind != "structured":
+        assert got.min() >= 0 and got.max() <= 1 and not torch.equal(got, images)
+        if not kind.startswith("m_"):
             assert (got - images).abs().max() <= 8 / 255 + 1e-6
         assert loss(got).mean() > loss(images).mean() or kind == "ssp"
     features = task.encoder(images)
@@ -56,15 +55,22 @@ def test_an_item_has_the_same_attack_in_any_batch(tasks):
         assert abs(a - b).mean() < 0.01  # sums are rounded otherwise, which turns a sign here and there
 
 
-def test_bounds_of_m_leave_a_face_to_be_seen():
-    bounds = Bounds()
-    assert bounds.square**2 <= 0.1 and bounds.spread < 1
+def test_the_parts_of_m_are_searched_apart(tasks):
+    task, items = tasks["expression"], torch.arange(20)
+    images = task.images[:20].float() / 255
+    got = {name: ATTACK[name](task, images, items, 0.0, QUICK, items) for name in PARTS_OF_M}
+    change = got["m_occluder"] != images
+    assert 0.02 < change.float().mean() < 0.08  # a square of a fifth of the side, its edges
+    gain = got["m_gain"].clamp(1e-3) / images.clamp(1e-3)
+    inside = (got["m_gain"] < 0.99) & (images > 0.05)
+    assert gain[inside].log().abs().max() <= 0.3 + 1e-3
+    assert (got["m_blur"].mean((2, 3)) - images.mean((2, 3))).abs().max() < 0.05  # light is spread, not made
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"attacks": ["apgd", "cw"]}, "attacks must be among apgd, autoattack, ssp, structured, got cw"),
+        ({"attacks": ["apgd", "cw"]}, "attacks must be among apgd, autoattack, ssp, m_blur, m_gain, m_occluder, got cw"),
         ({"attacks": ["ssp", "ssp"]}, "attacks must hold each entry once"),
         ({"items": 0}, "items must be at least 1"),
         ({"steps": 0}, "steps must be at least 1"),

@@ -196,10 +196,11 @@ def ascend(
 ) -> Iterator[Tensor]:
     """The attacked images after each step, detached. Unchecked; gradients must be on: :func:`attack` sees to both."""
     alpha, steps = (eps, 1) if recipe.single_step else (alpha, steps)
-    point, momentum = _begin(recipe, images, eps, seeds)
+    ball = _ball(images, eps)
+    point, momentum = _begin(recipe, images, ball, eps, seeds)
     for step in range(steps):
         direction, _ = _direction(recipe, logits_fn, point, momentum, labels, loss_fn, alpha, seeds, step)
-        point, momentum = _moved(recipe, images, point, momentum, direction, eps, alpha)
+        point, momentum = _moved(recipe, point, momentum, direction, ball, alpha)
         yield point
 
 
@@ -234,7 +235,8 @@ def _until_broken(
     told = not (recipe.lookahead or recipe.diverse)
     for restart in range(restarts):
         here = left
-        point, momentum = _begin(recipe, images[here], eps, seeds[here] + restart)
+        ball = _ball(images[here], eps)
+        point, momentum = _begin(recipe, images[here], ball, eps, seeds[here] + restart)
         unbroken = []
         for step in range(steps + 1):
             if not len(here):
@@ -249,7 +251,7 @@ def _until_broken(
                     logits = logits_fn(point)
             stays = check(logits, here)
             result[here] = point
-            here, point = here[stays], point[stays]
+            here, point, ball = here[stays], point[stays], tuple(side[stays] for side in ball)
             momentum = momentum if momentum is None else momentum[stays]
             if step == steps:
                 unbroken.append(here)
@@ -260,15 +262,21 @@ def _until_broken(
                     )
                 else:
                     direction = direction[stays]
-                point, momentum = _moved(recipe, images[here], point, momentum, direction, eps, alpha)
+                point, momentum = _moved(recipe, point, momentum, direction, ball, alpha)
         left = torch.cat(unbroken) if unbroken else left[:0]
     return result
 
 
-def _begin(recipe: Recipe, images: Tensor, eps: float, seeds: Tensor) -> tuple[Tensor, Tensor | None]:
+def _ball(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The least and the largest value of each pixel."""
+    return (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
+
+
+def _begin(
+    recipe: Recipe, images: Tensor, ball: tuple[Tensor, Tensor], eps: float, seeds: Tensor
+) -> tuple[Tensor, Tensor | None]:
     """The first point, and the momentum of recipes that have one."""
-    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-    point = torch.clamp(random_start(images, eps, seeds), low, high) if recipe.random_start else images
+    point = torch.clamp(random_start(images, eps, seeds), *ball) if recipe.random_start else images
     return point, torch.zeros_like(images) if recipe.decay is not None else None
 
 
@@ -300,15 +308,14 @@ def _direction(
 
 
 def _moved(
-    recipe: Recipe, images: Tensor, point: Tensor, momentum: Tensor | None, direction: Tensor, eps: float, alpha: float
+    recipe: Recipe, point: Tensor, momentum: Tensor | None, direction: Tensor, ball: tuple[Tensor, Tensor], alpha: float
 ) -> tuple[Tensor, Tensor | None]:
     """One step along ``direction``, back into the ball and [0, 1]; the momentum after it."""
     if momentum is not None:
         # the smallest normal number keeps an image without gradient at 0 / tiny = 0
         size = direction.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_(min=torch.finfo(direction.dtype).tiny)
         momentum = direction = recipe.decay * momentum + direction / size
-    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-    return torch.clamp(point + alpha * direction.sign(), low, high).detach(), momentum
+    return torch.clamp(torch.add(point, direction.sign(), alpha=alpha), *ball).detach(), momentum
 
 
 def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor) -> Tensor:

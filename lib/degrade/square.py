@@ -31,29 +31,33 @@ def square_search(
     """
     height, width = images.shape[2:]
     eps = float(eps)
-
-    def signs(rows: Tensor, purpose: int, *shape: int) -> Tensor:
-        return torch.where(uniform(seeds[rows], purpose, *shape, dtype=images.dtype) < 0.5, -eps, eps)
-
     rows = torch.arange(len(images), device=images.device)
-    best = (images + signs(rows, 0, 3, 1, width)).clamp_(0, 1)
+    whole = torch.empty_like(images)  # the results; what follows shrinks to the images that are still searched
+
+    def signs(purpose: int, *shape: int) -> Tensor:
+        return torch.where(uniform(seeds, purpose, *shape, dtype=images.dtype) < 0.5, -eps, eps)
+
+    best = (images + signs(0, 3, 1, width)).clamp_(0, 1)
     loss, broken = judge(best, rows)
     down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
     across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
     for query in range(1, queries):
-        if stop:
-            rows = rows[~broken[rows]]
+        if stop and bool(broken.any()):
+            whole[rows[broken]] = best[broken]
+            images, seeds, best, loss, rows = (state[~broken] for state in (images, seeds, best, loss, rows))
             if not len(rows):
                 break
         area = share / 2 ** sum(query / queries > start for start in HALVINGS)
         side = min(max(round(math.sqrt(area * height * width)), 1), height, width)
-        draw = uniform(seeds[rows], 2 * query, 2)
+        draw = uniform(seeds, 2 * query, 2)
         top, left = ((draw[:, i] * (n - side + 1)).long().view(-1, 1, 1, 1) for i, n in ((0, height), (1, width)))
         square = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
-        tried = torch.where(square, (images[rows] + signs(rows, 2 * query + 1, 3, 1, 1)).clamp_(0, 1), best[rows])
-        tried_loss, tried_broken = judge(tried, rows)
-        better = (tried_loss > loss[rows]) | tried_broken if stop else tried_loss > loss[rows]
-        best[rows] = torch.where(better[:, None, None, None], tried, best[rows])
-        loss[rows] = torch.where(better, tried_loss, loss[rows])
-        broken[rows] = torch.where(better, tried_broken, broken[rows])
-    return best
+        tried = torch.where(square, (images + signs(2 * query + 1, 3, 1, 1)).clamp_(0, 1), best)
+        tried_loss, broken = judge(tried, rows)
+        better = tried_loss > loss
+        if stop:
+            better |= broken
+        best = torch.where(better[:, None, None, None], tried, best)
+        loss = torch.where(better, tried_loss, loss)
+    whole[rows] = best
+    return whole

@@ -22,7 +22,12 @@ from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.models.encoder import EncoderConfig
 from lib.views import Views
 
-METHODS = {"simclr": SimCLRConfig, "dar_sfrl": DarSfrlConfig}
+# name: (its settings, what builds it from (settings, network, views))
+BUILDERS = {
+    "simclr": (SimCLRConfig, SimCLR),
+    "dar_sfrl": (DarSfrlConfig, lambda config, *rest: (DarSfrlReleased if config.variant == "released" else DarSfrl)(config, *rest)),
+}
+METHODS = {name: settings for name, (settings, _) in BUILDERS.items()}
 
 
 def build_method(name: str, config, network: EncoderConfig, views: Views) -> nn.Module:
@@ -31,9 +36,6 @@ def build_method(name: str, config, network: EncoderConfig, views: Views) -> nn.
     Raises:
         ValueError: unknown name.
     """
-    if name == "simclr":
-        return SimCLR(config, network, views)
-    if name == "dar_sfrl":
-        variant = DarSfrlReleased if config.variant == "released" else DarSfrl
-        return variant(config, network, views)
-    raise ValueError(f"method: unknown {name!r}; there are {', '.join(METHODS)}")
+    if name not in BUILDERS:
+        raise ValueError(f"method: unknown {name!r}; there are {', '.join(BUILDERS)}")
+    return BUILDERS[name][1](config, network, views)

@@ -28,7 +28,7 @@ RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_ep
 def build_report(
     results: pd.DataFrame, histories: dict[str, pd.DataFrame], panels: dict, run: dict, out: str | Path
 ) -> Path:
-    """Write tables/*.{md,tex,csv}, figures/*.{svg,png}, claims.json, run.json and report.html into ``out``.
+    """Write tables/*.{md,tex,csv}, figures/*.{svg,png}, claims.json, metrics.json, run.json and report.html into ``out``.
 
     Args:
         results: tidy results (``lib.results``); the caller writes them to ``out``/results.csv, where the page links to.
@@ -69,6 +69,8 @@ def build_report(
         for entry in drawn:
             style.save(entry.figure, folder / entry.name)
     write_claims(claims, out / "claims.json")
+    with write_aside(out / "metrics.json") as aside:
+        aside.write_text(json.dumps(metrics(scores), indent=1) + "\n", encoding="utf-8")
     record = {name: run[name] for name in RUN}
     with write_aside(out / "run.json") as aside:
         aside.write_text(
@@ -76,6 +78,21 @@ def build_report(
             encoding="utf-8",
         )
     return write_html(results, tables, drawn, claims, run, panels["left_out"], out)
+
+
+def metrics(scores: Scores) -> dict:
+    """{task and data set: {encoder: {clean, drop_corruptions, drop_attacks}}}, one decimal: what `dvc exp show` lists."""
+    found = {}
+    for task, dataset in scores.blocks():
+        for method in names.ordered(scores.methods(task, dataset)):
+            cells = {
+                "clean": scores(method, dataset, task, "clean", "clean"),
+                "drop_corruptions": scores(method, dataset, task, "corruption", "mean", "drop"),
+                "drop_attacks": scores(method, dataset, task, "attack", "mean", "drop"),
+            }
+            numbers = {name: round(cell[0], 1) for name, cell in cells.items() if cell is not None}
+            found.setdefault(f"{task}_{dataset}", {})[method] = numbers
+    return found
 
 
 def _check(scores: Scores, histories: dict, panels: dict, run: dict) -> None:

@@ -91,6 +91,7 @@ def answer(results: pd.DataFrame) -> list[str]:
                 )
         if parts:
             sentences.append(f"{names.task_label(task, dataset)}: {_join(parts)}.")
+    sentences += _elsewhere(scores)
     sentences += _without_a_network(scores)
     failed = [claim for claim in claims if not claim.holds]
     sentences.append(
@@ -100,6 +101,24 @@ def answer(results: pd.DataFrame) -> list[str]:
         + "; ".join(claim.title for claim in failed)
         + "."
     )
+    return sentences
+
+
+def _elsewhere(scores: Scores) -> list[str]:
+    """The tasks that the claims are not about, by the same rules: what does not hold there, in a sentence each."""
+    sentences = []
+    for task, dataset in scores.blocks():
+        if (task, dataset) in main_blocks(scores) or scores.people(task, dataset) < FEWEST:
+            continue
+        found = [c for family in ("corruption", "attack") for c in _less_drop(scores, task, dataset, family)]
+        found += _clean(scores, task, dataset)
+        found += [c for family in ("corruption", "attack") for c in _no_worse(scores, task, dataset, family)]
+        failed = [claim for claim in found if not claim.holds]
+        if failed:
+            sentences.append(
+                f"Not so in {names.task_label(task, dataset)}, where {len(failed)} of the {len(found)} comparisons fail: "
+                + " ".join(claim.text for claim in failed)
+            )
     return sentences
 
 

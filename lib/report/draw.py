@@ -81,7 +81,7 @@ def draw_all(
                 f"and its probe ({names.TASKS[data['task']].lower()}). "
                 "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change "
                 "allowed. The last ones are beyond the published eight: Auto-PGD, AutoAttack (an image that it cannot break "
-                "stays as it is), SSP, which needs no label, and the attack on M, which has no such limit.",
+                "stays as it is), SSP, which needs no label, and the attacks on M, which have no such limit.",
                 gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
                 picture=True,
             )
@@ -95,7 +95,8 @@ def draw_all(
                 f"{names.look(data['encoder']).label} on rendered faces it was not trained on. "
                 "From the degraded input y through the restored images of the stages to the clean target; n is what "
                 "the last stage removed (mid-grey = nothing). "
-                "Numbers: mean absolute difference from the clean face, in grey levels of 255.",
+                "Numbers: mean absolute difference from the clean face, in grey levels of 255. Colours are odd because gain and "
+                "offset of each channel are undone before the first stage; low light and contrast are mended by that, not by DAFR.",
                 restoration.restoration(
                     tuple(data["labels"]), data["seen"], data["degraded"], data["restored"], data["clean"]
                 ),
@@ -156,7 +157,7 @@ def draw_all(
                 "eps_sweep",
                 "Score against the attack's budget",
                 "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off "
-                "would be a sign of masked gradients. "
+                "would be a sign of masked gradients. Below chance the attack chooses the answer. "
                 f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", swept),
                 attacks.eps_sweep(scores, eps),
             )

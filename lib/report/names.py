@@ -65,7 +65,9 @@ ATTACKS = {
     "apgd": "Auto-PGD",
     "autoattack": "AutoAttack",
     "ssp": "SSP (no labels)",
-    "structured": "on M",
+    "m_blur": "on M: blur",
+    "m_gain": "on M: gain",
+    "m_occluder": "on M: occluder",
     "restarts": "more starts",
 }
 CORRUPTIONS = {"jpeg_compression": "JPEG", "elastic_transform": "elastic"}

@@ -113,8 +113,9 @@ def strong_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
     title = f"{names.task_label(task, dataset)}: stronger attacks"
     caption = (
         f"{names.TASKS[task]} on {names.dataset_label(dataset)} under further attacks: Auto-PGD and AutoAttack at "
-        f"{eps:g}/255, the label-free attack on the features (SSP) at {eps:g}/255, and the attack on M (blur, gain and an "
-        f"occluder searched by gradient, eps = 0). {_facts(scores, task, dataset, 'strong')}"
+        f"{eps:g}/255, the label-free attack on the features (SSP) at {eps:g}/255, and the attacks on M (a 5 x 5 blur kernel "
+        f"that spreads up to 70% of the light, gains up to exp(±0.3) a channel, a black square of a fifth of the side: the worst "
+        f"one of each image, searched by gradient, eps = 0). {_facts(scores, task, dataset, 'strong')}"
     )
     notes = [READING + " Clean is measured on the attacked items.", _origin(dataset)]
     return _by_encoder(scores, task, dataset, "strong", attacks, f"strong_{task}_{dataset}", title, caption, notes)
@@ -208,7 +209,7 @@ def overview_table(scores: Scores, eps: float = 8.0) -> Table:
         f"{eps:g}/255, in percent and points. {'; '.join(described)} (clean). {_intervals(scores)}"
         f"{FEW if any(scores.people(*block) < FEWEST for block in scores.blocks()) else ''}"
     )
-    notes = [READING, BOLD]
+    notes = [READING + " Attacks see the first items only, and their drop is from these items' clean score.", BOLD]
     if any(dataset == "rendered" for _, dataset in scores.blocks()):
         notes.append(RENDERED)
     return Table("overview", "Overview", caption, "Encoder", columns, _encoder_rows(methods), cells, notes, {})

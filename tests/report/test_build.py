@@ -188,3 +188,16 @@ def test_reasons_are_put_together():
 def test_duration_and_flatten():
     assert [duration(s) for s in (41, 185, 3720)] == ["41 s", "3 min 05 s", "1 h 02 min"]
     assert list(flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}})) == [("a.b", "1"), ("a.c", "1, 2"), ("d", "{}")]
+
+
+def test_metrics_are_a_few_numbers_of_every_encoder(built, small):
+    results = small[0]
+    found = json.loads((built / "metrics.json").read_text())
+    cells = found["expression_rendered"]["dar_sfrl"]
+    assert set(cells) == {"clean", "drop_corruptions", "drop_attacks"}
+    row = results[
+        (results.method == "dar_sfrl") & (results.dataset == "rendered") & (results.task == "expression")
+        & (results.family == "attack") & (results.condition == "mean") & (results.metric == "drop")
+    ]  # fmt: skip
+    row = row[row.severity.isna()]
+    assert cells["drop_attacks"] == pytest.approx(row.value.mean(), abs=0.051)

@@ -119,6 +119,17 @@ def test_the_answer_says_what_the_readout_gives_without_a_network(control, said)
     assert "without any network" not in " ".join(answer(pd.DataFrame(found)))
 
 
+def test_the_answer_names_the_tasks_where_it_is_not_so():
+    def of(task, ours):
+        kind = {"task": task, "dataset": "rendered"}
+        return rows("simclr", {"corruption": 30, "attack": 60}, **kind) + rows("dar_sfrl", ours, **kind)
+
+    good, bad = {"corruption": 10, "attack": 20}, {"corruption": 31, "attack": 70}
+    said = " ".join(answer(pd.DataFrame(of("expression", good) + of("verification", bad))))
+    assert "Not so in Verification, rendered, where 2 of the 3 comparisons fail" in said and "70.0 points" in said
+    assert "Not so in" not in " ".join(answer(pd.DataFrame(of("expression", good) + of("verification", good))))
+
+
 def test_on_other_data_the_claims_are_about_those():
     own = [
         row

@@ -73,7 +73,7 @@ def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
         axes.set_xticks(range(len(budgets) + 1), ["0", *(f"{budget:g}" for budget in budgets)])
         if eps in budgets:
             axes.axvline(1 + budgets.index(eps), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-        if task in names.CHANCE:
+        if task in names.CHANCE and dataset in names.DATASETS:  # classes of one's own may be fewer
             axes.axhline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
             axes.text(
                 len(budgets),
