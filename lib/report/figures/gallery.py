@@ -92,15 +92,18 @@ def attack_gallery(attacks: tuple[str, ...], clean, images, eps: float) -> Figur
         grid[2 * face, 0] = clean[face]
         grid[2 * face, 1:] = attacked[:, face]
         grid[2 * face + 1, 1:] = difference[:, face]
+    many = len(attacks) > 9  # then names need to stand slantwise to find room
     tile = FULL / (1 + len(attacks)) * 0.97
-    figure = Figure(figsize=(FULL, 2 * faces * tile * 1.07 + 0.25))
-    axes = figure.add_axes([0, 0, 1, 1 - 0.25 / figure.get_figheight()])
+    room = 0.55 if many else 0.25
+    figure = Figure(figsize=(FULL, 2 * faces * tile * 1.07 + room))
+    axes = figure.add_axes([0, 0, 1, 1 - room / figure.get_figheight()])
     gaps = [0 if row % 2 or row == 0 else size // 6 for row in range(2 * faces)]
     y, x = draw_sheet(
         axes, grid, gap=max(1, size // 24), row_gaps=gaps, column_gaps=[0, size // 8] + [0] * (len(attacks) - 1)
     )
     for at, name in zip(x, ("clean", *attacks)):
-        axes.text(at, -size * 0.06, names.condition_label(name), ha="center", va="bottom", fontsize=7)
+        slant = {"rotation": 35, "rotation_mode": "anchor", "ha": "left"} if many else {"ha": "center"}
+        axes.text(at, -size * 0.06, names.condition_label(name), va="bottom", fontsize=7, **slant)
     for row in range(1, 2 * faces, 2):
-        axes.text(x[0], y[row], f"perturbation\n×{0.5 / eps:.0f}", ha="center", va="center", fontsize=7, color=FAINT)
+        axes.text(x[0], y[row], f"change\n×{0.5 / eps:.0f}", ha="center", va="center", fontsize=7, color=FAINT)
     return figure
