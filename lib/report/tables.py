@@ -123,7 +123,9 @@ def strong_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
 
 def checks_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
     """Are gradients masked? A row a pre-trained encoder, a column a check, `score / Drop`."""
-    attacks = [name for name in scores.conditions(task, dataset, "check") if name != "pgd"]
+    order = ("white_box", "restarts", "gradient_free", "noise")  # then the transfers, by name
+    rank = lambda name: (order.index(name) if name in order else len(order), name)  # noqa: E731
+    attacks = sorted((name for name in scores.conditions(task, dataset, "check") if name != "pgd"), key=rank)
     title = f"{names.task_label(task, dataset)}: are the gradients masked?"
     caption = (
         f"{names.TASKS[task]} on {names.dataset_label(dataset)} at {eps:g}/255. White box is the longest PGD; attacks that do "

@@ -46,7 +46,7 @@ def test_attack_gallery_magnifies_the_perturbation(panels):
     sheet = np.asarray(figure.axes[0].images[0].get_array())
     assert sheet[-1, -1].tolist() == [255, 255, 255]  # + eps is white
     assert sheet[-1, 14].tolist() == [128, 128, 128]  # nothing changed is mid-grey
-    assert "perturbation\n×16" in texts(figure)
+    assert "change\n×16" in texts(figure)
     with pytest.raises(ValueError, match="images: expected"):
         gallery.attack_gallery(("pgd",), clean, attacked, data["eps"])
 
