@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 ELSEWHERE = torch.device("meta")
 COPIES = ("aten::copy_", "aten::_to_copy", "aten::set_", "aten::_copy_from")
+PLAIN_GENERATOR, GENERATORS = torch.Generator, set()  # where a generator is; an operation sees only what it is in C++
 TAKES_CPU_INDICES = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index")
 
 
@@ -56,14 +57,18 @@ def run(function, args, kwargs):
     name = function._schema.name
     asked = kwargs.get("device")
     if ours and name not in COPIES:
-        checked = args[:1] if name in TAKES_CPU_INDICES else tensors
+        # an index may lie on the CPU; what is indexed, and what is put there, may not
+        checked = [args[0], *args[2:3]] if name in TAKES_CPU_INDICES else tensors
         strangers = [x for x in checked if isinstance(x, torch.Tensor) and not isinstance(x, Pretended) and x.dim() > 0]
         if strangers:
             shapes = [list(x.shape) for x in strangers]
             raise RuntimeError(f"{name}: tensors of shapes {shapes} are on the CPU, others elsewhere")
+    moved = bool(ours) if asked is None else torch.device(asked).type == ELSEWHERE.type
+    for generator in (x for x in [*args, *kwargs.values()] if isinstance(x, PLAIN_GENERATOR)):
+        if (generator._cdata in GENERATORS) != moved:
+            raise RuntimeError(f"{name}: a generator on the CPU draws for tensors elsewhere, or the other way round")
     if name in TAKES_CPU_INDICES and not isinstance(args[0], Pretended) and ours:
         raise RuntimeError(f"{name}: indices elsewhere into a tensor on the CPU")
-    moved = bool(ours) if asked is None else torch.device(asked).type == ELSEWHERE.type
     held = lambda x: x.held if isinstance(x, Pretended) else torch.device("cpu") if isinstance(x, torch.device) else x  # noqa: E731
     with torch._C._DisableTorchDispatch():
         result = function(*tree_map(held, args), **tree_map(held, kwargs))
@@ -93,6 +98,7 @@ class _Generator(torch.Generator):
     def __new__(cls, device="cpu"):
         made = super().__new__(cls, device="cpu")
         made.on = torch.device(device)
+        (GENERATORS.add if made.on.type == ELSEWHERE.type else GENERATORS.discard)(made._cdata)
         return made
 
     def __init__(self, device="cpu"):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lib.degrade.apgd import apgd, apgd_targeted
 from lib.degrade.attacks import ATTACKS, attack
-from lib.degrade.autoattack import autoattack
+from lib.degrade.autoattack import PARTS, autoattack
 from lib.degrade.corruptions import CORRUPTIONS, corrupt
 from lib.degrade.masking import masking_checks
 from lib.degrade.mixture import degrade
@@ -47,6 +47,9 @@ def test_the_pretended_device_finds_what_was_left_behind():
             lambda: F.conv2d(images, torch.rand(1, 3, 3, 3)),
             lambda: torch.rand(4, 4)[torch.tensor([1], device=device)],
             lambda: torch.cat([images, torch.rand(2, 3, 8, 8)]),
+            lambda: images.clone().index_put_((torch.tensor([0]),), torch.rand(1, 3, 8, 8)),
+            lambda: torch.rand(3, device=device, generator=torch.Generator()),
+            lambda: torch.poisson(images, generator=torch.Generator()),
         ):
             with pytest.raises(RuntimeError, match="on the CPU"):
                 wrong()
@@ -76,7 +79,7 @@ def test_mixture_and_every_attack(device, make_faces):
     results.append(attack("pgd", net, images, labels, F.cross_entropy, steps=2, restarts=2, broken_fn=misclassified))
     results.append(apgd(net, images, labels, cross_entropy, steps=5, generator=generator, broken_fn=misclassified))
     results.append(apgd_targeted(net, images, labels, steps=3, generator=generator))
-    results.append(autoattack(net, images, labels, generator=generator, steps=3, queries=5))
+    results += [autoattack(net, images, labels, generator=generator, steps=3, queries=5, parts=(part,)) for part in PARTS]
     results.append(structured_attack(net, images, labels, cross_entropy, steps=2, generator=generator)[0])
     assert all(result.device.type == device.type and torch.isfinite(result).all() for result in results)
     rows = masking_checks(
