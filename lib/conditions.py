@@ -103,7 +103,8 @@ def corruption_jobs(
 
     if shared:
         key = _digest(
-            table.name, torch.device(device).type, batch_size, table.images(rows).numpy(), *source_of("degrade")
+            table.name, torch.device(device).type, batch_size, torch.__version__, table.images(rows).numpy(),
+            np.array([]) if landmarks is None else landmarks[rows].numpy(), *source_of("degrade", "conditions.py"),
         )
     for name in names:
         for severity in severities:

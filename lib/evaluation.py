@@ -285,7 +285,8 @@ def fingerprint(
             )
     for task, scores in zip(tasks, clean):
         digest.update(f"{task.table.name} {task.name} {scores.shape}".encode())
-        for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), task.images.numpy()):
+        places = task.table.column("landmarks")[task.rows.numpy()] if "landmarks" in task.table.columns else np.array([])
+        for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), task.images.numpy(), places):
             digest.update(np.ascontiguousarray(part).tobytes())
     for source in source_of(*CODE):
         digest.update(source)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, random_start, untouched
-from lib.degrade.checks import check_generator, check_images
+from lib.degrade.checks import check_broken, check_count, check_generator, check_images, check_logits, check_scores
 from lib.degrade.objectives import misclassified, targeted_dlr
 
 Scores = Callable[[Tensor], Tensor]
@@ -34,7 +34,7 @@ def apgd(
 ) -> Tensor:
     """Adversarial images [B,3,H,W], detached, within ``eps`` in L-infinity and within [0, 1]: the points of largest loss.
 
-    Costs ``steps`` + 1 forward and backward passes a start.
+    Costs ``steps`` + 1 forward and backward passes a start, and one clean forward pass with ``broken_fn``.
 
     Args:
         logits_fn: Module or callable, images, labels, generator, seeds: as for :func:`lib.degrade.attacks.attack`.
@@ -50,8 +50,7 @@ def apgd(
     check_generator(generator, images)
     check_budget(eps, 0.0, steps)
     check_labels(labels, images)
-    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
-        raise ValueError(f"restarts: expected an integer >= 1, got {restarts!r}")
+    check_count("restarts", restarts)
     seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images, labels = constant(images), constant(labels)
@@ -59,7 +58,7 @@ def apgd(
         best_loss = images.new_full((len(images),), float("-inf"))
         if broken_fn is not None:
             with torch.no_grad():
-                left = left[~broken_fn(logits_fn(images), labels)]
+                left = left[~check_broken(broken_fn(check_scores(logits_fn(images), len(images)), labels), len(images))]
         for restart in range(restarts):
             if not len(left):
                 break
@@ -88,11 +87,14 @@ def apgd_targeted(
     Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were.
     """
     check_images(images)
+    check_generator(generator, images)
+    check_budget(eps, 0.0, steps)
+    check_count("targets", targets)
     check_labels(classes, images)
     seeds = checked_seeds(seeds, generator, images)
     result, left = constant(images).clone(), torch.arange(len(images), device=images.device)
     with torch.no_grad(), untouched(logits_fn):
-        logits = logits_fn(constant(images))
+        logits = check_logits(logits_fn(constant(images)), classes)
         order = logits.scatter(1, classes[:, None], float("-inf")).argsort(1, descending=True)
         left = left[~misclassified(logits, classes)]
     for place in range(min(targets, logits.shape[1] - 1)):
@@ -173,10 +175,7 @@ def _gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of the summed loss, loss of each image, and which are broken."""
     point = point.detach().requires_grad_()
-    logits = logits_fn(point)
-    if not isinstance(logits, Tensor) or logits.dim() == 0 or len(logits) != len(point):
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"logits_fn: expected {len(point)} rows, one an image, got {got}")
+    logits = check_scores(logits_fn(point), len(point))
     each = each_fn(logits, labels)
     if not isinstance(each, Tensor) or each.shape != point.shape[:1]:
         got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
@@ -186,5 +185,6 @@ def _gradient(
     gradient = torch.autograd.grad(each.sum(), point, allow_unused=True)[0] if each.requires_grad else None
     if gradient is None:
         raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")
-    broken = broken_fn(logits.detach(), labels) if broken_fn is not None else torch.zeros(len(point), dtype=torch.bool, device=point.device)
-    return gradient, each.detach(), broken
+    if broken_fn is None:
+        return gradient, each.detach(), torch.zeros_like(each, dtype=torch.bool)
+    return gradient, each.detach(), check_broken(broken_fn(logits.detach(), labels), len(point))

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lib.degrade.checks import check_generator, check_images
+from lib.degrade.checks import check_broken, check_count, check_generator, check_images, check_scores
 from lib.degrade.draws import new_seeds, uniform
 
 Logits = Callable[[Tensor], Tensor]
@@ -119,8 +119,7 @@ def attack(
     check_generator(generator, images)
     check_budget(eps, alpha, steps)
     check_labels(labels, images)
-    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
-        raise ValueError(f"restarts: expected an integer >= 1, got {restarts!r}")
+    check_count("restarts", restarts)
     seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images, labels = constant(images), constant(labels)
@@ -222,11 +221,7 @@ def _until_broken(
     result = images.clone()
 
     def check(logits: Tensor, left: Tensor) -> Tensor:
-        broken = broken_fn(logits.detach(), labels[left])
-        if not isinstance(broken, Tensor) or broken.dtype != torch.bool or broken.shape != left.shape:
-            got = f"{broken.dtype} {list(broken.shape)}" if isinstance(broken, Tensor) else type(broken).__name__
-            raise ValueError(f"broken_fn: expected a bool tensor [{len(left)}], got {got}")
-        return ~broken
+        return ~check_broken(broken_fn(check_scores(logits, len(left)).detach(), labels[left]), len(left))
 
     with torch.no_grad():
         left = torch.arange(len(images), device=images.device)
@@ -370,7 +365,8 @@ def _resize_matrix(length: int, shrink: Tensor, shift: Tensor, keep: Tensor) -> 
 def untouched(model: object) -> Iterator[None]:
     """Hold a Module in eval mode with parameter gradients off; put mode, buffers and requires_grad back afterwards.
 
-    Anything that is not a Module passes untouched: what it holds is not to be seen from here.
+    Anything that is not a Module passes untouched: what it holds is not to be seen from here. Not for one Module in several
+    threads at once, each of which would put back what it found: give threads a function.
     """
     if not isinstance(model, nn.Module):
         yield

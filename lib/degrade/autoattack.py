@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib.degrade.apgd import apgd, apgd_targeted
 from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, untouched
-from lib.degrade.checks import check_generator, check_images
+from lib.degrade.checks import check_count, check_generator, check_images, check_logits
 from lib.degrade.fab import fab_targeted
 from lib.degrade.objectives import cross_entropy, margin, misclassified
 from lib.degrade.square import square_search
@@ -48,8 +48,7 @@ def autoattack(
     check_labels(classes, images)
     if unknown := [part for part in parts if part not in PARTS]:
         raise ValueError(f"parts: expected some of {', '.join(PARTS)}, got {unknown[0]!r}")
-    if isinstance(queries, bool) or not isinstance(queries, int) or queries < 1:
-        raise ValueError(f"queries: expected an integer >= 1, got {queries!r}")
+    check_count("queries", queries)
     seeds = checked_seeds(seeds, generator, images)
     images, result = constant(images), constant(images).clone()
 
@@ -70,10 +69,7 @@ def autoattack(
 
         @torch.no_grad()
         def broken(tried: Tensor, classes: Tensor) -> Tensor:
-            logits = logits_fn(tried)
-            if logits.dim() != 2 or logits.shape[1] < 2 or len(logits) != len(tried):
-                raise ValueError(f"logits_fn: expected logits [{len(tried)},C] of at least 2 classes, got {list(logits.shape)}")
-            return misclassified(logits, classes)
+            return misclassified(check_logits(logits_fn(tried), classes), classes)
 
         left = torch.arange(len(images), device=images.device)
         left = left[~broken(images, classes)]

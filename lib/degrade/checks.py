@@ -30,6 +30,45 @@ def check_images(images: Tensor, smallest: int = 2) -> None:
         raise ValueError(f"images: expected values in [0,1], got a range of [{low:.4g}, {high:.4g}]")
 
 
+def check_scores(scores: object, rows: int) -> Tensor:
+    """``scores`` if they are a finite tensor with ``rows`` rows, else a ``ValueError`` that names logits_fn."""
+    if not isinstance(scores, Tensor) or scores.dim() == 0 or len(scores) != rows:
+        got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"logits_fn: expected {rows} rows, one an image, got {got}")
+    if not torch.isfinite(scores).all():
+        raise ValueError("logits_fn: expected finite scores, got NaN or infinity")
+    return scores
+
+
+def check_logits(logits: object, classes: Tensor) -> Tensor:
+    """``logits`` if they are finite [B,C], C >= 2, and ``classes`` [B] long in 0..C-1, else a ``ValueError``."""
+    if not isinstance(classes, Tensor) or classes.dtype != torch.long or classes.dim() != 1:
+        got = f"{classes.dtype} {list(classes.shape)}" if isinstance(classes, Tensor) else type(classes).__name__
+        raise ValueError(f"classes: expected a long tensor [B], got {got}")
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[1] < 2 or len(logits) != len(classes):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"logits_fn: expected logits [{len(classes)},C] of at least 2 classes, got {got}")
+    check_scores(logits, len(classes))
+    low, high = classes.min().item(), classes.max().item()
+    if low < 0 or high >= logits.shape[1]:
+        raise ValueError(f"classes: expected 0 to {logits.shape[1] - 1}, got {low} to {high}")
+    return logits
+
+
+def check_broken(broken: object, rows: int) -> Tensor:
+    """``broken`` if it is bool [rows], else a ``ValueError`` that names broken_fn."""
+    if not isinstance(broken, Tensor) or broken.dtype != torch.bool or broken.shape != (rows,):
+        got = f"{broken.dtype} {list(broken.shape)}" if isinstance(broken, Tensor) else type(broken).__name__
+        raise ValueError(f"broken_fn: expected a bool tensor [{rows}], got {got}")
+    return broken
+
+
+def check_count(key: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer >= 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{key}: expected an integer >= 1, got {value!r}")
+
+
 def check_generator(generator: torch.Generator | None, images: Tensor) -> None:
     """Raise ``ValueError`` unless ``generator`` is None or draws on the device of ``images``."""
     if generator is None:

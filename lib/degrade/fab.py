@@ -1,7 +1,8 @@
-"""FAB-T: the smallest L-infinity change that reaches a wrong class (Croce and Hein, ICML 2020, arXiv 1907.02044).
+"""FAB-T: a small L-infinity change that reaches a wrong class (Croce and Hein, ICML 2020, arXiv 1907.02044).
 
 A boundary attack: from the present point and from the clean image, project onto the linearised boundary to the target
-class within [0, 1]; go on from a mix of both. It finds the distance to the boundary, so one run answers for every eps.
+class within [0, 1]; go on from a mix of both. Here an image is left at the first change within eps (the published attack goes on
+to the smallest one), and targets after the first begin at a random point.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, random_start, untouched
-from lib.degrade.checks import check_images
+from lib.degrade.checks import check_count, check_generator, check_images, check_logits
 from lib.degrade.objectives import misclassified
 
 OVERSHOOT, LARGEST_PULL, BACK = 1.05, 0.1, 0.9
@@ -28,18 +29,20 @@ def fab_targeted(
 ) -> Tensor:
     """Images [B,3,H,W]: misclassified ones within ``eps`` where they were found, else the images as they were.
 
-    Logits [B,C], classes [B] long. Costs ``steps`` forward and backward passes a target and one pass a target more. An image
+    Logits [B,C], classes [B] long. Costs two forward passes and a backward one a step and target. An image
     drops out once a change within ``eps`` is found.
     """
     check_images(images)
+    check_generator(generator, images)
     check_budget(eps, 0.0, steps)
+    check_count("targets", targets)
     check_labels(classes, images)
     seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images = constant(images)
         result, left = images.clone(), torch.arange(len(images), device=images.device)
         with torch.no_grad():
-            logits = logits_fn(images)
+            logits = check_logits(logits_fn(images), classes)
         order = logits.scatter(1, classes[:, None], float("-inf")).argsort(1, descending=True)
         left = left[~misclassified(logits, classes)]
         for place in range(min(targets, logits.shape[1] - 1)):
@@ -63,6 +66,8 @@ def _towards(
     for _ in range(steps):
         here = point.detach().requires_grad_()
         logits = logits_fn(here)
+        if not logits.requires_grad:
+            raise ValueError("logits_fn: its result has no gradient to the images (a detach or no_grad inside?)")
         gap = (logits.gather(1, target[:, None]) - logits.gather(1, classes[:, None]))[:, 0]  # 0 is the boundary
         (slope,) = torch.autograd.grad(gap.sum(), here)
         gap, slope, origin = gap.detach(), slope.flatten(1), clean.flatten(1)

@@ -3,7 +3,7 @@
 Between 64 and 224 px (the shorter side) every parameter is interpolated linearly in the side; below 64 and above 224
 it stays at the table's end. Lengths are in pixels, but for elastic_transform's, which are shares of the side.
 Source: Hendrycks & Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
-arXiv 1903.12261, and the parameter lists published with it. low_light and occlusion are ours and have one row.
+arXiv 1903.12261, and the parameter lists published with it. The types that are not ImageNet-C's are ours and have one row.
 """
 
 from functools import lru_cache

@@ -64,7 +64,7 @@ def towards(embedding: Tensor, target: Tensor) -> Tensor:
 
 
 def misclassified(logits: Tensor, classes: Tensor) -> Tensor:
-    """bool [B]: the largest of the logits [B,C] is not that of the class [B]; also where one is not finite."""
+    """bool [B]: the largest of the logits [B,C] is not that of the class [B]; also where the margin is NaN."""
     return ~(margin(logits, classes) < 0)
 
 

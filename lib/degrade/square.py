@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lib.degrade.checks import check_count
 from lib.degrade.draws import uniform
 
 # share of the queries made -> how often the square's area has been halved
@@ -29,8 +30,10 @@ def square_search(
         seeds: [B] long. share: of the image's area that the first squares have.
         stop: leave an image when it is broken (it drops out); else its loss is raised to the end.
     """
+    check_count("queries", queries)
+    if not eps >= 0:
+        raise ValueError(f"eps: expected a number >= 0, got {eps!r}")
     height, width = images.shape[2:]
-    eps = float(eps)
     rows = torch.arange(len(images), device=images.device)
     whole = torch.empty_like(images)  # the results; what follows shrinks to the images that are still searched
 

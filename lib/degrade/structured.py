@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.degrade.attacks import check_labels, checked_seeds, constant, untouched
-from lib.degrade.checks import check_generator, check_images
+from lib.degrade.checks import check_count, check_generator, check_images, check_scores
 from lib.degrade.draws import uniform
 from lib.degrade.separable import convolve
 
@@ -82,9 +82,8 @@ def structured_attack(
     check_images(images)
     check_generator(generator, images)
     check_labels(labels, images)
-    for key, value in (("steps", steps), ("restarts", restarts)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{key}: expected an integer >= 1, got {value!r}")
+    check_count("steps", steps)
+    check_count("restarts", restarts)
     if bounds.kernel > min(images.shape[2:]):
         raise ValueError(f"kernel: {bounds.kernel} is larger than the image {list(images.shape[2:])}")
     seeds = checked_seeds(seeds, generator, images)
@@ -98,10 +97,12 @@ def structured_attack(
                 structure = bounded(free, images, bounds)
                 with torch.set_grad_enabled(step < steps):
                     degraded = apply_structure(images, structure, bounds)
-                    each = each_fn(logits_fn(degraded), labels)
+                    each = each_fn(check_scores(logits_fn(degraded), len(images)), labels)
                 if not isinstance(each, Tensor) or each.shape != images.shape[:1]:
                     got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
                     raise ValueError(f"each_fn: expected the loss of each image [{len(images)}], got {got}")
+                if not torch.isfinite(each).all():
+                    raise ValueError("each_fn: expected finite losses")
                 now = (each.detach(), degraded.detach(), *(part.detach() for part in structure))
                 if best is None:
                     best = now
@@ -115,6 +116,8 @@ def structured_attack(
                 if not each.requires_grad:
                     raise ValueError("logits_fn, each_fn: the loss has no gradient to the images")
                 gradients = torch.autograd.grad(each.sum(), free, allow_unused=True)
+                if all(gradient is None for gradient in gradients):
+                    raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")
                 rate = RATE * (1 - 0.9 * step / steps)
                 free = [
                     part if gradient is None else part + rate * _unit(gradient)
