@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.degrade.attacks import RECIPES, ascend, attack
+from lib.degrade.attacks import attack
 from lib.degrade.corruptions import corrupt
-from lib.degrade.draws import uniform
-from lib.degrade.square import square_search
+from lib.degrade.draws import derive
+from lib.degrade.masking import Suspect
+from lib.degrade.recipes import RECIPES
 from lib.files import write_aside
 from lib.probes.features import to_float
 from lib.probes.task import Task
@@ -52,7 +53,7 @@ def corruption_jobs(
     """One job for each corruption and severity of the tasks of *one* table: each image is corrupted and embedded once.
 
     Corrupted images are rounded to 8 bits, as an image file would hold them. What is worn is put where the table's
-    landmarks are; a batch in which some are unknown has it in the usual place. With ``shared`` they are kept in that
+    landmarks are; an image whose landmarks are not all known has it in the usual place. With ``shared`` they are kept in that
     folder, where the evaluation of the next encoder finds them. Batch after batch goes through, so memory holds one.
     """
     rows = torch.unique(torch.cat([task.rows for task in tasks]))
@@ -66,7 +67,6 @@ def corruption_jobs(
         generator = generator_for(device, table.name, name, severity)
         for part in rows.split(batch_size):
             places = landmarks if landmarks is None else landmarks[part].to(device).float()
-            places = None if places is None or not torch.isfinite(places).all() else places
             images = corrupt(to_float(table.images(part), device), name, severity, generator, places)
             yield images.mul(255).round().byte().cpu()
 
@@ -178,108 +178,53 @@ def check_jobs(
 
     pgd after each number of ``steps`` (the severity), of which the longest is also the 'white_box' score. None of these
     may be below it: 'gradient_free', a random search of ``queries`` passes; 'noise', random signs of size eps;
-    'transfer_<name>', pgd made on the same task of another encoder, after max(steps). 'restarts', the best of ``RESTARTS``
-    random starts of pgd of median(steps) steps, may be lower, but not by much.
+    'transfer_<name>', pgd made on the same task of another encoder, after max(steps). 'restarts', the best of as many
+    random starts of pgd as the severity says, of median(steps) steps, may be lower, but not by much.
     """
-    longest = max(steps)
+    longest, middle = max(steps), sorted(steps)[len(steps) // 2]
 
-    def model_and_seeds(part: Tensor, what: str):
-        return task.scores_fn(part), seeds_for(part, task.table.name, task.name, "check", what)
-
-    def white_box(model_of: Task, part: Tensor, images: Tensor, seeds: Tensor) -> Iterator[Tensor]:
-        return ascend(
-            RECIPES["pgd"],
-            model_of.scores_fn(part),
-            images,
-            task.labels[part],
-            task.loss_fn,
-            eps / 255,
-            alpha / 255,
-            longest,
-            seeds,
-        )
-
-    def run_steps() -> list[np.ndarray]:
-        found = {count: [] for count in sorted(steps)}
+    def scores(make: Callable[[Suspect], Iterator[Tensor]], made_on: Task, purpose: str) -> list[np.ndarray]:
+        """The task's scores of each of the images [B,3,H,W] that ``make`` yields, made on the model of ``made_on``."""
+        found: list[list[Tensor]] = []
         for part, images in items_in_batches(task, items, batch_size, device):
-            model, seeds = model_and_seeds(part, "pgd")
+            seeds = seeds_for(part, task.table.name, task.name, "check", purpose)
+            model, labels = made_on.scores_fn(part), task.labels[part]
+            suspect = Suspect(model, images, labels, task.loss_fn, seeds, eps / 255, alpha / 255)
             with torch.enable_grad():
-                for count, point in enumerate(white_box(task, part, images, seeds), 1):
-                    if count in found:
-                        found[count].append(model(point).detach())
-        scores = [to_numpy(torch.cat(s)) for s in found.values()]
-        return [*scores, scores[-1]]
-
-    def run_search() -> list[np.ndarray]:
-        scores = []
-        for part, images in items_in_batches(task, items, batch_size, device):
-            model, seeds = model_and_seeds(part, "gradient_free")
-
-            def judge(x: Tensor, rows: Tensor, part: Tensor = part) -> tuple[Tensor, Tensor]:
-                here = part[rows]
-                return task.losses(task.scores_fn(here)(x), here), torch.zeros_like(here, dtype=torch.bool)
-
-            best = square_search(judge, images, eps / 255, queries, seeds)
+                made = list(make(suspect))
             with torch.no_grad():
-                scores.append(model(best))
-        return [to_numpy(torch.cat(scores))]
+                found.append([task.scores_fn(part)(point) for point in made])
+        return [to_numpy(torch.cat(one)) for one in zip(*found, strict=True)]
 
-    @torch.no_grad()
-    def run_noise() -> list[np.ndarray]:
-        scores = []
-        for part, images in items_in_batches(task, items, batch_size, device):
-            model, seeds = model_and_seeds(part, "noise")
-            signs = uniform(seeds, 0, *images.shape[1:]).sub_(0.5).sign_()
-            scores.append(model((images + eps / 255 * signs).clamp_(0, 1)))
-        return [to_numpy(torch.cat(scores))]
+    def by_steps(suspect: Suspect) -> Iterator[Tensor]:
+        points = [point for _, point in suspect.after_steps(steps)]
+        return iter([*points, points[-1]])  # the longest once more, as the white box
 
-    def run_transfer(surrogate: Task) -> list[np.ndarray]:
+    def by_restarts(suspect: Suspect) -> Iterator[Tensor]:
+        return (point for _, point in suspect.after_restarts(RESTARTS, middle))
+
+    def longest_only(suspect: Suspect) -> Iterator[Tensor]:
+        return (point for _, point in suspect.after_steps([longest]))
+
+    for name, surrogate in surrogates.items():
         if not torch.equal(surrogate.rows, task.rows):
-            raise ValueError(f"surrogates: task {task.name} of another encoder must have the same test items")
-        scores = []
-        for part, images in items_in_batches(task, items, batch_size, device):
-            model, seeds = model_and_seeds(part, "pgd")
-            with torch.enable_grad():
-                *_, point = white_box(surrogate, part, images, seeds)
-            with torch.no_grad():
-                scores.append(model(point))
-        return [to_numpy(torch.cat(scores))]
-
-    def run_restarts() -> list[np.ndarray]:
-        scores = []
-        for part, images in items_in_batches(task, items, batch_size, device):
-            loss_fn = lambda features, which: task.loss_fn(task.head(features, which), task.labels[which])  # noqa: E731
-            best = attack(
-                "pgd",
-                lambda x: task.encoder(x),  # a function, not the Module: several threads share it
-                images,
-                part,
-                loss_fn,
-                eps=eps / 255,
-                alpha=alpha / 255,
-                steps=middle,
-                restarts=RESTARTS,
-                seeds=seeds_for(part, task.table.name, task.name, "check", "restarts"),
-            )
-            with torch.no_grad():
-                scores.append(task.scores_fn(part)(best))
-        return [to_numpy(torch.cat(scores))]
-
-    middle = sorted(steps)[len(steps) // 2]
+            raise ValueError(f"surrogates: task {task.name} of {name!r} must have the same test items")
     size = min(items, len(task))
-    cells = [Cell(task, "check", "pgd", count) for count in sorted(steps)] + [Cell(task, "check", "white_box", 0)]
+    pgd_cells = [Cell(task, "check", "pgd", count) for count in sorted(steps)] + [Cell(task, "check", "white_box", 0)]
+    restart_cells = [Cell(task, "check", "restarts", count) for count in range(1, RESTARTS + 1)]
     planned = [
-        (cells, 2 * longest, run_steps),
-        ([Cell(task, "check", "gradient_free", 0)], queries, run_search),
-        ([Cell(task, "check", "noise", 0)], 1, run_noise),
-        ([Cell(task, "check", "restarts", 0)], RESTARTS * (2 * middle + 1), run_restarts),
+        (pgd_cells, 2 * longest, by_steps, task, "pgd"),
+        (restart_cells, RESTARTS * (2 * middle + 1), by_restarts, task, "restarts"),
+        ([Cell(task, "check", "gradient_free", 0)], queries, lambda s: iter([s.searched(queries)]), task, "gradient_free"),
+        ([Cell(task, "check", "noise", 0)], 1, lambda s: iter([s.shaken()]), task, "noise"),
     ]
     planned += [
-        ([Cell(task, "check", f"transfer_{name}", 0)], 2 * longest, lambda s=surrogate: run_transfer(s))
+        ([Cell(task, "check", f"transfer_{name}", 0)], 2 * longest, longest_only, surrogate, "pgd")
         for name, surrogate in surrogates.items()
     ]
-    for cells, cost, run in planned:
-        yield Job(f"{task.table.name}-{task.name}-check-{cells[-1].condition}", cells, cost * size, run)
+    for cells, cost, make, made_on, purpose in planned:
+        name = f"{task.table.name}-{task.name}-check-{cells[-1].condition}"
+        yield Job(name, cells, cost * size, lambda m=make, t=made_on, p=purpose: scores(m, t, p))
 
 
 def passes(name: str, steps: int) -> int:
@@ -295,7 +240,7 @@ def generator_for(device, *purpose) -> torch.Generator:
 
 def seeds_for(items: Tensor, *purpose) -> Tensor:
     """[B] long: seeds of the test items [B] whose draws depend on the item and on what they are for alone."""
-    return items + int(_digest(DRAW_SEED, *purpose)[:14], 16)
+    return derive(items, int(_digest(DRAW_SEED, *purpose), 16))
 
 
 def source_of(*places: str) -> Iterator[bytes]:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lib.datasets import FaceTable, open_dataset
 from lib.datasets.columns import EXPRESSIONS
-from lib.degrade.attacks import attack, random_start
+from lib.degrade.attacks import attack
 from lib.degrade.draws import new_seeds
+from lib.degrade.search import random_start
 from lib.faces.align import to_template, warp
 from lib.faces.resample import fit
 from lib.faces.shards import open_packed

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, random_start, untouched
-from lib.degrade.checks import check_broken, check_count, check_generator, check_images, check_logits, check_scores
+from lib.degrade.checks import check_broken, check_count, check_each, check_logits, check_scores
+from lib.degrade.draws import derive
 from lib.degrade.objectives import misclassified, targeted_dlr
+from lib.degrade.search import ball, checked_search, constant, random_start, untouched
 
 Scores = Callable[[Tensor], Tensor]
 Each = Callable[[Tensor, Tensor], Tensor]
@@ -46,12 +47,8 @@ def apgd(
     Raises:
         ValueError: bad images, labels, budget, seeds or generator; scores or losses of a wrong shape or without gradient.
     """
-    check_images(images)
-    check_generator(generator, images)
-    check_budget(eps, 0.0, steps)
-    check_labels(labels, images)
+    seeds = checked_search(images, labels, eps, 0.0, steps, generator, seeds)
     check_count("restarts", restarts)
-    seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images, labels = constant(images), constant(labels)
         best, left = images.clone(), torch.arange(len(images), device=images.device)
@@ -63,7 +60,7 @@ def apgd(
             if not len(left):
                 break
             point, loss, broken = _ascent(
-                logits_fn, images[left], labels[left], each_fn, eps, steps, seeds[left] + restart, broken_fn
+                logits_fn, images[left], labels[left], each_fn, eps, steps, derive(seeds[left], restart), broken_fn
             )
             better = broken | (loss > best_loss[left])
             best[left] = torch.where(better[:, None, None, None], point, best[left])
@@ -86,12 +83,8 @@ def apgd_targeted(
 
     Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were.
     """
-    check_images(images)
-    check_generator(generator, images)
-    check_budget(eps, 0.0, steps)
+    seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
-    check_labels(classes, images)
-    seeds = checked_seeds(seeds, generator, images)
     result, left = constant(images).clone(), torch.arange(len(images), device=images.device)
     with torch.no_grad(), untouched(logits_fn):
         logits = check_logits(logits_fn(constant(images)), classes)
@@ -103,7 +96,7 @@ def apgd_targeted(
         both = torch.stack([classes[left], order[left, place]], 1)
         point = apgd(
             logits_fn, images[left], both, lambda z, y: targeted_dlr(z, y[:, 0], y[:, 1]), eps, steps,
-            broken_fn=lambda z, y: misclassified(z, y[:, 0]), seeds=seeds[left] + place,
+            broken_fn=lambda z, y: misclassified(z, y[:, 0]), seeds=derive(seeds[left], place),
         )  # fmt: skip
         with torch.no_grad(), untouched(logits_fn):
             broken = misclassified(logits_fn(point), classes[left])
@@ -119,7 +112,7 @@ def _ascent(
     """One start: (best points [B,3,H,W], their losses [B], broken [B] bool)."""
     rows = torch.arange(len(images), device=images.device)
     broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
+    low, high = ball(images, eps)
     point = torch.clamp(random_start(images, eps, seeds), low, high)
     gradient, loss, hit = _gradient(logits_fn, point, labels, each_fn, broken_fn)
     best, best_loss, best_gradient = point.clone(), loss.clone(), gradient
@@ -176,12 +169,7 @@ def _gradient(
     """Gradient of the summed loss, loss of each image, and which are broken."""
     point = point.detach().requires_grad_()
     logits = check_scores(logits_fn(point), len(point))
-    each = each_fn(logits, labels)
-    if not isinstance(each, Tensor) or each.shape != point.shape[:1]:
-        got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
-        raise ValueError(f"each_fn: expected the loss of each image [{len(point)}], got {got}")
-    if not torch.isfinite(each).all():
-        raise ValueError("each_fn: expected finite losses")
+    each = check_each(each_fn(logits, labels), len(point))
     gradient = torch.autograd.grad(each.sum(), point, allow_unused=True)[0] if each.requires_grad else None
     if gradient is None:
         raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")

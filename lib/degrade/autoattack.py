@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from lib.degrade.apgd import apgd, apgd_targeted
-from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, untouched
-from lib.degrade.checks import check_count, check_generator, check_images, check_logits
+from lib.degrade.checks import check_count, check_logits
+from lib.degrade.draws import derive
 from lib.degrade.fab import fab_targeted
 from lib.degrade.objectives import cross_entropy, margin, misclassified
+from lib.degrade.search import checked_search, constant, untouched
 from lib.degrade.square import square_search
 
 PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")
@@ -42,14 +43,10 @@ def autoattack(
     Raises:
         ValueError: bad images, classes, budget, seeds, generator or parts; logits of a wrong shape.
     """
-    check_images(images)
-    check_generator(generator, images)
-    check_budget(eps, 0.0, steps)
-    check_labels(classes, images)
+    seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     if unknown := [part for part in parts if part not in PARTS]:
         raise ValueError(f"parts: expected some of {', '.join(PARTS)}, got {unknown[0]!r}")
     check_count("queries", queries)
-    seeds = checked_seeds(seeds, generator, images)
     images, result = constant(images), constant(images).clone()
 
     def squares(images: Tensor, classes: Tensor, seeds: Tensor) -> Tensor:
@@ -76,7 +73,7 @@ def autoattack(
         for number, part in enumerate(parts):
             if not len(left):
                 break
-            found = run[part](images[left], classes[left], seeds[left] + 1000 * number)
+            found = run[part](images[left], classes[left], derive(seeds[left], number))
             hit = broken(found, classes[left])
             result[left[hit]] = found[hit]
             left = left[~hit]

@@ -1,5 +1,7 @@
 """The input checks that every degradation shares: what an image batch is, and whose generator draws for it."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,16 @@ def check_logits(logits: object, classes: Tensor) -> Tensor:
     return logits
 
 
+def check_each(each: object, rows: int) -> Tensor:
+    """``each`` if it is a finite loss for each image, [rows], else a ``ValueError`` that names each_fn."""
+    if not isinstance(each, Tensor) or each.shape != (rows,):
+        got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
+        raise ValueError(f"each_fn: expected the loss of each image [{rows}], got {got}")
+    if not torch.isfinite(each).all():
+        raise ValueError("each_fn: expected finite losses")
+    return each
+
+
 def check_broken(broken: object, rows: int) -> Tensor:
     """``broken`` if it is bool [rows], else a ``ValueError`` that names broken_fn."""
     if not isinstance(broken, Tensor) or broken.dtype != torch.bool or broken.shape != (rows,):
@@ -69,13 +81,31 @@ def check_count(key: str, value: object) -> None:
         raise ValueError(f"{key}: expected an integer >= 1, got {value!r}")
 
 
+def check_budget(eps: float, alpha: float, steps: int) -> None:
+    """Raise ``ValueError`` unless eps >= 0 and alpha >= 0 (finite, in units of pixel value) and steps >= 1."""
+    for key, value in (("eps", eps), ("alpha", alpha)):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
+            raise ValueError(f"{key}: expected a finite number >= 0, got {value!r}")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps: expected an integer >= 1, got {steps!r}")
+
+
+def check_labels(labels: Tensor, images: Tensor) -> None:
+    """Raise ``ValueError`` unless ``labels`` is a tensor with a row for each image."""
+    if not isinstance(labels, Tensor) or labels.dim() == 0 or len(labels) != len(images):
+        got = list(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
+        raise ValueError(f"labels: expected a tensor with {len(images)} rows, one an image, got {got}")
+
+
 def check_generator(generator: torch.Generator | None, images: Tensor) -> None:
     """Raise ``ValueError`` unless ``generator`` is None or draws on the device of ``images``."""
     if generator is None:
         return
     if not isinstance(generator, torch.Generator):
         raise ValueError(f"generator: expected a torch.Generator or None, got {type(generator).__name__}")
-    if generator.device.type != images.device.type:
+    here, there = images.device, generator.device
+    if here.type != there.type or None not in (here.index, there.index) and here.index != there.index:
         raise ValueError(
             f"generator: expected one on the images' device ({images.device}), got one on {generator.device}:"
             f" make it with torch.Generator(device={str(images.device)!r})"

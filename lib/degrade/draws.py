@@ -18,11 +18,18 @@ def new_seeds(count: int, generator: torch.Generator | None, device: torch.devic
     return torch.randint(2**62, (count,), generator=generator, device=device)
 
 
+def derive(seeds: Tensor, tag: int) -> Tensor:
+    """[B] long: further seeds, one of each of the ``seeds`` [B] long for each ``tag``: a restart, a target, a part.
+
+    Mixed, not added: neighbouring seeds are common (numbers of items), and item 1 must not start where item 0 starts again.
+    """
+    return _mixed(_mixed(seeds) + _signed((tag + 1) * GOLDEN))
+
+
 def uniform(seeds: Tensor, purpose: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """[B,*shape] in [0,1), multiples of 2^-24: the numbers of ``purpose`` of each of the ``seeds`` [B] long."""
     place = torch.arange(1, math.prod(shape) + 1, device=seeds.device)
-    start = _mixed(_mixed(seeds) + _signed((purpose + 1) * GOLDEN))
-    bits = _mixed(start[:, None] + place * GOLDEN)
+    bits = _mixed(derive(seeds, purpose)[:, None] + place * GOLDEN)
     return ((bits >> 40) & (2**24 - 1)).to(dtype).mul_(2.0**-24).view(len(seeds), *shape)
 
 

@@ -10,15 +10,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.degrade.attacks import check_budget, check_labels, checked_seeds, constant, random_start, untouched
-from lib.degrade.checks import check_count, check_generator, check_images, check_logits
+from lib.degrade.checks import check_count, check_logits
+from lib.degrade.draws import derive
 from lib.degrade.objectives import misclassified
+from lib.degrade.search import checked_search, constant, random_start, untouched
+
+Scores = Callable[[Tensor], Tensor]
 
 OVERSHOOT, LARGEST_PULL, BACK = 1.05, 0.1, 0.9
 
 
 def fab_targeted(
-    logits_fn: Callable[[Tensor], Tensor],
+    logits_fn: Scores,
     images: Tensor,
     classes: Tensor,
     eps: float = 8 / 255,
@@ -29,15 +32,11 @@ def fab_targeted(
 ) -> Tensor:
     """Images [B,3,H,W]: misclassified ones within ``eps`` where they were found, else the images as they were.
 
-    Logits [B,C], classes [B] long. Costs two forward passes and a backward one a step and target. An image
-    drops out once a change within ``eps`` is found.
+    Logits [B,C], classes [B] long. Costs two forward passes and a backward one a step and target. An image drops out
+    once a change within ``eps`` is found.
     """
-    check_images(images)
-    check_generator(generator, images)
-    check_budget(eps, 0.0, steps)
+    seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
-    check_labels(classes, images)
-    seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images = constant(images)
         result, left = images.clone(), torch.arange(len(images), device=images.device)
@@ -48,50 +47,60 @@ def fab_targeted(
         for place in range(min(targets, logits.shape[1] - 1)):
             if not len(left):
                 break
-            found, broken = _towards(
-                logits_fn, images[left], classes[left], order[left, place], eps, steps, seeds[left] + place if place else None
-            )
+            start = derive(seeds[left], place) if place else None
+            found, broken = _towards(logits_fn, images[left], classes[left], order[left, place], eps, steps, start)
             result[left[broken]] = found[broken]
             left = left[~broken]
         return result
 
 
 def _towards(
-    logits_fn, clean: Tensor, classes: Tensor, target: Tensor, eps: float, steps: int, seeds: Tensor | None
+    logits_fn: Scores, clean: Tensor, classes: Tensor, target: Tensor, eps: float, steps: int, seeds: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """One target class: (points [B,3,H,W], found within eps [B] bool). The first start is the image itself."""
     rows = torch.arange(len(clean), device=clean.device)
     found, broken = clean.clone(), torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
     point = clean if seeds is None else random_start(clean, eps, seeds)
     for _ in range(steps):
-        here = point.detach().requires_grad_()
-        logits = logits_fn(here)
-        if not logits.requires_grad:
-            raise ValueError("logits_fn: its result has no gradient to the images (a detach or no_grad inside?)")
-        gap = (logits.gather(1, target[:, None]) - logits.gather(1, classes[:, None]))[:, 0]  # 0 is the boundary
-        (slope,) = torch.autograd.grad(gap.sum(), here)
-        gap, slope, origin = gap.detach(), slope.flatten(1), clean.flatten(1)
-        at = here.detach().flatten(1)
-        reach = slope * at
-        need = reach.sum(1) - gap  # slope . x of the points on the linearised boundary
-        near, far = project(at, slope, need), project(origin, slope, need)
-        size_near, size_far = (near - at).abs().amax(1), (far - origin).abs().amax(1)
-        pull = (size_near / (size_near + size_far).clamp(min=1e-12)).clamp(max=LARGEST_PULL)[:, None]
-        mixed = (1 - pull) * (at + OVERSHOOT * (near - at)) + pull * (origin + OVERSHOOT * (far - origin))
-        point = mixed.clamp(0, 1).view_as(clean)
+        gap, slope = _slope(logits_fn, point, classes, target)
+        point = nearer(point, clean, gap, slope)
         with torch.no_grad():
             over = misclassified(logits_fn(point), classes)
-        inside = (point - clean).abs().amax((1, 2, 3)) <= eps
-        hit = over & inside
+        hit = over & ((point - clean).abs().amax((1, 2, 3)) <= eps)
         found[rows[hit]], broken[rows[hit]] = point[hit], True
-        # over the boundary but too far: back towards the image, and on from there
+        # over the boundary but too far, as most are: back towards the image, and on from there
         point = torch.where(over[:, None, None, None], clean + BACK * (point - clean), point)
-        stay = ~hit
-        if bool(hit.any()):
-            rows, clean, classes, target, point = (t[stay] for t in (rows, clean, classes, target, point))
+        rows, clean, classes, target, point = (t[~hit] for t in (rows, clean, classes, target, point))
         if not len(rows):
             break
     return found, broken
+
+
+def _slope(logits_fn: Scores, point: Tensor, classes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit of the target less logit of the class, [B] (0 is the boundary), and its gradient [B,3,H,W]."""
+    point = point.detach().requires_grad_()
+    logits = logits_fn(point)
+    if not logits.requires_grad:
+        raise ValueError("logits_fn: its result has no gradient to the images (a detach or no_grad inside?)")
+    gap = (logits.gather(1, target[:, None]) - logits.gather(1, classes[:, None]))[:, 0]
+    (slope,) = torch.autograd.grad(gap.sum(), point, allow_unused=True)
+    if slope is None:
+        raise ValueError("logits_fn: its result does not depend on the images, so there is no gradient")
+    return gap.detach(), slope
+
+
+def nearer(point: Tensor, clean: Tensor, gap: Tensor, slope: Tensor) -> Tensor:
+    """The next points [B,3,H,W]: a mix of the projections of ``point`` and of ``clean`` onto the linearised boundary.
+
+    Both go a little beyond it; the larger the way from ``point``, the more weight has the clean image's (section 3.2 of the paper).
+    """
+    at, origin, slope = point.flatten(1), clean.flatten(1), slope.flatten(1)
+    need = (slope * at).sum(1) - gap  # slope . x of the points on the linearised boundary
+    near, far = project(at, slope, need), project(origin, slope, need)
+    size_near, size_far = (near - at).abs().amax(1), (far - origin).abs().amax(1)
+    pull = (size_near / (size_near + size_far).clamp(min=1e-12)).clamp(max=LARGEST_PULL)[:, None]
+    mixed = (1 - pull) * (at + OVERSHOOT * (near - at)) + pull * (origin + OVERSHOOT * (far - origin))
+    return mixed.clamp(0, 1).view_as(clean)
 
 
 def project(points: Tensor, slope: Tensor, need: Tensor) -> Tensor:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.degrade.attacks import check_budget, checked_seeds, constant, random_start
-from lib.degrade.checks import check_generator, check_images
+from lib.degrade.search import ball, checked_search, constant, random_start
 
 
 def adversarial_positive(
@@ -38,16 +37,14 @@ def adversarial_positive(
     Raises:
         ValueError: bad images, budget or generator; embeddings and target that are not the same [B,D]; no gradient.
     """
-    check_images(images)
-    check_generator(generator, images)
-    check_budget(eps, alpha, steps)
+    seeds = checked_search(images, images, eps, alpha, steps, generator, seeds)
     if not isinstance(target, Tensor) or target.dim() != 2 or len(target) != len(images):
         got = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(f"target: expected shape [{len(images)},D], got {got}")
     with torch.inference_mode(False), torch.enable_grad():
         images, target = constant(images), F.normalize(constant(target).float(), dim=1)
-        low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-        point = torch.clamp(random_start(images, eps, checked_seeds(seeds, generator, images)), low, high)
+        low, high = ball(images, eps)
+        point = torch.clamp(random_start(images, eps, seeds), low, high)
         for _ in range(steps):
             point.requires_grad_()
             embedding = embed_fn(point)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.degrade.attacks import check_labels, checked_seeds, constant, untouched
-from lib.degrade.checks import check_count, check_generator, check_images, check_scores
-from lib.degrade.draws import uniform
+from lib.degrade.checks import check_broken, check_count, check_each, check_scores
+from lib.degrade.draws import derive, uniform
+from lib.degrade.search import checked_search, constant, untouched
 from lib.degrade.separable import convolve
 
 Each = Callable[[Tensor, Tensor], Tensor]
@@ -65,6 +65,7 @@ def structured_attack(
     steps: int = 20,
     restarts: int = 2,
     generator: torch.Generator | None = None,
+    broken_fn: Each | None = None,
     seeds: Tensor | None = None,
 ) -> tuple[Tensor, Structure]:
     """(degraded images [B,3,H,W] in [0, 1], their M): of all points of the search those of the largest loss.
@@ -74,56 +75,58 @@ def structured_attack(
     Args:
         logits_fn, images, labels, generator, seeds: as for :func:`lib.degrade.attacks.attack`.
         each_fn: (scores, labels) -> the loss of each image [B], to be raised; see lib.degrade.objectives.
+        broken_fn: (scores, labels) -> bool [B]. An image keeps the first M that breaks it and drops out.
 
     Raises:
         ValueError: bad images, labels, seeds, generator or counts; a kernel larger than the image; scores or losses of a
             wrong shape or without gradient.
     """
-    check_images(images)
-    check_generator(generator, images)
-    check_labels(labels, images)
-    check_count("steps", steps)
+    seeds = checked_search(images, labels, 0.0, 0.0, steps, generator, seeds)
     check_count("restarts", restarts)
     if bounds.kernel > min(images.shape[2:]):
         raise ValueError(f"kernel: {bounds.kernel} is larger than the image {list(images.shape[2:])}")
-    seeds = checked_seeds(seeds, generator, images)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images, labels = constant(images), constant(labels)
-        best = None
+        best, left = None, torch.arange(len(images), device=images.device)
         for restart in range(restarts):
-            free = _start(images, bounds, seeds + restart)
+            free = _start(images[left], bounds, derive(seeds[left], restart))
             for step in range(steps + 1):
-                free = [part.detach().requires_grad_() for part in free]
-                structure = bounded(free, images, bounds)
-                with torch.set_grad_enabled(step < steps):
-                    degraded = apply_structure(images, structure, bounds)
-                    each = each_fn(check_scores(logits_fn(degraded), len(images)), labels)
-                if not isinstance(each, Tensor) or each.shape != images.shape[:1]:
-                    got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
-                    raise ValueError(f"each_fn: expected the loss of each image [{len(images)}], got {got}")
-                if not torch.isfinite(each).all():
-                    raise ValueError("each_fn: expected finite losses")
-                now = (each.detach(), degraded.detach(), *(part.detach() for part in structure))
-                if best is None:
-                    best = now
-                else:
-                    higher = now[0] > best[0]
-                    best = tuple(
-                        torch.where(higher.view(-1, *[1] * (old.dim() - 1)), new, old) for new, old in zip(now, best)
-                    )
-                if step == steps:
+                if not len(left):
                     break
-                if not each.requires_grad:
-                    raise ValueError("logits_fn, each_fn: the loss has no gradient to the images")
-                gradients = torch.autograd.grad(each.sum(), free, allow_unused=True)
-                if all(gradient is None for gradient in gradients):
-                    raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")
-                rate = RATE * (1 - 0.9 * step / steps)
-                free = [
-                    part if gradient is None else part + rate * _unit(gradient)
-                    for part, gradient in zip(free, gradients, strict=True)
-                ]
+                here, there = images[left], labels[left]
+                free = [part.detach().requires_grad_() for part in free]
+                structure = bounded(free, here, bounds)
+                with torch.set_grad_enabled(step < steps):
+                    degraded = apply_structure(here, structure, bounds)
+                    logits = check_scores(logits_fn(degraded), len(here))
+                    each = check_each(each_fn(logits, there), len(here))
+                broken = torch.zeros_like(left, dtype=torch.bool)
+                if broken_fn is not None:
+                    broken = check_broken(broken_fn(logits.detach(), there), len(here))
+                now = [each.detach(), degraded.detach(), *(part.detach() for part in structure)]
+                if best is None:
+                    best = [part.clone() for part in now]
+                else:
+                    better = broken | (now[0] > best[0][left])
+                    for old, new in zip(best, now):
+                        old[left[better]] = new[better]
+                if step < steps:
+                    free = _climbed(each, free, RATE * (1 - 0.9 * step / steps))
+                left, free = left[~broken], [part[~broken] for part in free]
         return best[1], Structure(*best[2:])
+
+
+def _climbed(each: Tensor, free: list[Tensor], rate: float) -> list[Tensor]:
+    """The free numbers after a step up the losses ``each`` [B]; one rate serves kernels, gains and places."""
+    if not each.requires_grad:
+        raise ValueError("logits_fn, each_fn: the loss has no gradient to the images")
+    gradients = torch.autograd.grad(each.sum(), free, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")
+    return [
+        part if gradient is None else part + rate * gradient / gradient.abs().amax(1, keepdim=True).clamp(min=1e-20)
+        for part, gradient in zip(free, gradients, strict=True)
+    ]
 
 
 def bounded(free: list[Tensor], images: Tensor, bounds: Bounds) -> Structure:
@@ -166,8 +169,3 @@ def _start(images: Tensor, bounds: Bounds, seeds: Tensor) -> list[Tensor]:
     draw = uniform(seeds, 0, bounds.kernel**2 + 5, dtype=images.dtype)
     place = draw[:, -2:].clamp(0.05, 0.95)
     return [2 * draw[:, :-5] - 1, 2 * draw[:, -5:-2] - 1, torch.log(place / (1 - place))]
-
-
-def _unit(gradient: Tensor) -> Tensor:
-    """Scaled so that the largest entry of an image is 1: one rate serves kernels, gains and places."""
-    return gradient / gradient.abs().amax(1, keepdim=True).clamp(min=1e-20)

@@ -3,7 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.degrade.attacks import ATTACKS, RECIPES, Recipe, ascend, attack, random_start, resize_and_pad
+from lib.degrade.attacks import ATTACKS, attack
+from lib.degrade.draws import derive
+from lib.degrade.input_diversity import resize_and_pad
+from lib.degrade.recipes import RECIPES, Iteration, Recipe
+from lib.degrade.search import random_start
 from lib.degrade.draws import uniform
 
 EPS, ALPHA, STEPS = 8 / 255, 2 / 255, 10
@@ -212,7 +216,8 @@ def test_resize_and_pad_is_interpolation_then_zero_padding(images):
 
 def test_each_step_is_visible(setting):
     net, images, labels = setting
-    points = list(ascend(Recipe(), net.eval(), images, labels, F.cross_entropy, EPS, ALPHA, 3, torch.arange(4)))
+    bim = Iteration(Recipe(), net.eval(), F.cross_entropy, EPS, ALPHA, 3)
+    points = list(bim.points(images, labels, torch.arange(4)))
     assert len(points) == 3 and torch.equal(points[-1], attack("bim", net, images, labels, F.cross_entropy, steps=3))
     assert set(RECIPES) == set(ATTACKS)
 
@@ -254,9 +259,9 @@ def test_early_stopping_breaks_what_the_attack_breaks_on_the_way(many, name, res
     for restart in range(restarts):
         for image in range(24):
             one = slice(image, image + 1)
-            start = seeds[one] + restart
+            start = derive(seeds[one], restart)
             points = list(
-                ascend(RECIPES[name], net, images[one], labels[one], F.cross_entropy, eps, alpha, steps, start)
+                Iteration(RECIPES[name], net, F.cross_entropy, eps, alpha, steps).points(images[one], labels[one], start)
             )
             if RECIPES[name].random_start:
                 points.insert(0, random_start(images[one], eps, start))
@@ -276,10 +281,22 @@ def test_of_several_starts_the_largest_loss_is_kept(many):
     net, images, labels = many
     seeds = torch.arange(24)
     each = lambda points: F.cross_entropy(net(points), labels, reduction="none")  # noqa: E731
-    runs = [attack("pgd", net, images, labels, F.cross_entropy, steps=1, seeds=seeds + i) for i in range(3)]
+    pgd = Iteration(RECIPES["pgd"], net, F.cross_entropy, EPS, ALPHA, 1)
+    runs = [next(pgd.points(images, labels, derive(seeds, i))) for i in range(3)]
     best = attack("pgd", net, images, labels, F.cross_entropy, steps=1, seeds=seeds, restarts=3)
     found = torch.stack([each(run) for run in runs])
     assert torch.allclose(each(best), found.amax(0), atol=1e-6) and (found.amax(0) > found[0]).any()
+
+
+def test_no_start_of_an_image_is_another_start_of_its_neighbour(many):
+    net, images, labels = many
+    seen = []
+    model = lambda x: seen.append(x.detach()) or net(x)  # noqa: E731
+    same = images[:1].expand(6, -1, -1, -1)
+    attack("pgd", model, same, labels[:1].expand(6), F.cross_entropy, steps=1, seeds=torch.arange(6), restarts=4)
+    starts = torch.cat(seen[::2])  # every other pass judges the result
+    apart = (starts[:, None] - starts).abs().amax((2, 3, 4)) + torch.eye(24)
+    assert len(starts) == 24 and apart.min() > 0.02
 
 
 @pytest.mark.parametrize(

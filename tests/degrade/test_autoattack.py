@@ -47,6 +47,17 @@ def test_every_part_alone_with_few_classes(setting, part, classes):
     assert misclassified(net(got), labels).sum() > 10
 
 
+def test_the_first_square_has_the_published_share_of_the_image(setting):
+    net, images, labels = setting
+    seen = []
+    model = lambda x: seen.append(x) or net(x)  # noqa: E731
+    autoattack(model, images[5:6], labels[5:6], 1e-4, parts=("square",), seeds=torch.arange(1), steps=1, queries=4000)
+    stripes, tried = seen[1:3]  # after the look at the clean image
+    _, _, rows, columns = (stripes != tried).nonzero().T
+    side = round((0.8 * 256) ** 0.5)
+    assert max(rows.max() - rows.min(), columns.max() - columns.min()) + 1 == side
+
+
 def test_the_batch_does_not_matter(setting):
     net, images, labels = setting
     whole = autoattack(net, images, labels, 0.004, seeds=torch.arange(40), **QUICK)

@@ -2,7 +2,7 @@
 
 import torch
 
-from lib.degrade.draws import new_seeds, uniform
+from lib.degrade.draws import derive, new_seeds, uniform
 
 WORD = 2**64
 
@@ -38,3 +38,14 @@ def test_uniform_and_apart():
 def test_seeds_come_from_the_generator():
     make = lambda seed: new_seeds(50, torch.Generator().manual_seed(seed), torch.device("cpu"))  # noqa: E731
     assert torch.equal(make(0), make(0)) and not torch.equal(make(0), make(1)) and len(make(0).unique()) == 50
+
+
+def test_derived_seeds_are_splitmix64s_and_all_different():
+    seeds = torch.arange(50)
+    found = torch.stack([derive(seeds, tag) for tag in range(20)])
+    for tag, seed in ((0, 0), (3, 7), (19, 49)):
+        expected = mixed((mixed(seed) + (tag + 1) * 0x9E3779B97F4A7C15) % WORD)
+        assert found[tag, seed].item() % WORD == expected
+    again = derive(derive(seeds, 3), 4)
+    assert len(torch.cat([found.flatten(), seeds, again]).unique()) == 20 * 50 + 50 + 50
+    assert torch.equal(derive(seeds, 2**63), derive(seeds, 2**63 - 2**64))  # any integer will do

@@ -6,8 +6,10 @@ import torch
 from scipy.optimize import linprog
 from torch import nn
 
+from lib.degrade.draws import derive
 from lib.degrade.fab import fab_targeted, project
 from lib.degrade.objectives import misclassified
+from lib.degrade.search import random_start
 
 
 def nearest_by_linear_programming(x, w, need):
@@ -75,3 +77,59 @@ def test_broken_images_drop_out(linear):
     labels[:4] = (labels[:4] + 1) % 3
     fab_targeted(net, images, labels, 0.02, steps=5, targets=1)
     assert sizes[:2] == [30, 26] and sizes[-1] < 26
+
+
+def slow_search(net, clean, label, target, eps, steps, start):
+    """Section 3 of the paper for one image and one target, in vectors: every point at which the model was asked."""
+    x, asked = start, []
+    for step in range(steps):
+        x = x.detach().requires_grad_()
+        logits = net(x.view(1, 3, 8, 8))[0]
+        gap = logits[target] - logits[label]
+        (w,) = torch.autograd.grad(gap, x)
+        x, gap = x.detach(), gap.item()
+        b = gap - w @ x  # the plane w . z + b = 0
+        near, far = (project(z[None], w[None], -b[None])[0] for z in (x, clean))
+        a, c = (near - x).abs().max(), (far - clean).abs().max()
+        alpha = min((a / (a + c)).item(), 0.1)
+        x = ((1 - alpha) * (x + 1.05 * (near - x)) + alpha * (clean + 1.05 * (far - clean))).clamp(0, 1)
+        asked.append(x)
+        logits = net(x.view(1, 3, 8, 8))[0]
+        if logits.argmax() != label:
+            if (x - clean).abs().max() <= eps:
+                break
+            x = clean + 0.9 * (x - clean)
+        if step < steps - 1:
+            asked.append(x)  # once more, for the gradient
+    return asked
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("eps", [0.001, 0.05])
+def test_visits_the_points_of_the_published_search(make_images, place, eps):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 36, 16), nn.Tanh(), nn.Linear(16, 3)
+    ).double().eval()  # fmt: skip
+    images = make_images(6, 8).double()
+    net[-1].bias.data -= net(images).mean(0).detach()
+    logits = net(images)
+    labels, order = logits.argmax(1), logits.argsort(1, descending=True)
+    lengths, asked = [], []
+    for number in range(6):
+        clean, seed = images[number : number + 1], torch.tensor([number])
+        starts = [clean, random_start(clean, eps, derive(seed, 1))]
+        expected = [
+            slow_search(net, clean.flatten(), labels[number], order[number, 1 + p], eps, 12, starts[p].flatten()) for p in (0, 1)
+        ]
+        asked.clear()
+        fab_targeted(
+            lambda x: asked.append(x.detach().flatten()) or net(x), clean, labels[number : number + 1], eps,
+            steps=12, targets=1 + place, seeds=seed,
+        )  # fmt: skip
+        passes = [clean.flatten(), clean.flatten(), *expected[0]]  # is it right at all; the first gradient
+        if place and (expected[0][-1] - clean.flatten()).abs().max() > eps:
+            passes += [starts[1].flatten(), *expected[1]]
+        assert len(asked) == len(passes) and torch.allclose(torch.stack(asked), torch.stack(passes), atol=1e-12)
+        lengths.append(len(asked))
+    assert (max(lengths) > 14) if eps == 0.001 else (max(lengths) < 14)  # where the budget is large it ends early

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.degrade.attacks import random_start
+from lib.degrade.search import random_start
 from lib.degrade.draws import new_seeds
 from lib.degrade.self_supervised import adversarial_positive
 

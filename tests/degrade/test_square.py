@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lib.degrade.draws import uniform
 from lib.degrade.square import square_search
 
 EPS = 8 / 255
@@ -58,3 +59,42 @@ def test_an_image_is_searched_alike_alone(setting):
     whole = square_search(judge_of(torch.arange(20)), images, EPS, 60, torch.arange(20))
     part = square_search(judge_of(torch.arange(7, 9)), images[7:9], EPS, 60, torch.arange(7, 9))
     assert torch.equal(whole[7:9], part)
+
+
+def test_proposes_the_squares_of_the_published_search(setting):
+    """Algorithm 2 of the paper for one image, pixel by pixel, with its schedule in queries of 10,000."""
+    model, images, labels = setting
+    image, label, seed, queries, share = images[3], labels[3:4], torch.tensor([3]), 400, 0.8
+    loss_of = lambda x: F.cross_entropy(model(x[None]), label).item()  # noqa: E731
+    best = image.clone()
+    for channel in range(3):
+        for column in range(16):
+            sign = -EPS if uniform(seed, 0, 3, 1, 16)[0, channel, 0, column] < 0.5 else EPS
+            best[channel, :, column] = (image[channel, :, column] + sign).clamp(0, 1)
+    expected, loss = [best], loss_of(best)
+    for query in range(1, queries):
+        scaled = int(query / queries * 10000)
+        p = share
+        for start, divisor in ((10, 2), (50, 4), (200, 8), (500, 16), (1000, 32), (2000, 64), (4000, 128), (6000, 256), (8000, 512)):
+            if scaled > start:
+                p = share / divisor
+        side = min(max(int(round((p * 256) ** 0.5)), 1), 16)
+        draw, signs = uniform(seed, 2 * query, 2)[0], uniform(seed, 2 * query + 1, 3, 1, 1)[0].flatten()
+        top, left = (int(d * (16 - side + 1)) for d in draw)
+        tried = best.clone()
+        for channel in range(3):
+            sign = -EPS if signs[channel] < 0.5 else EPS
+            for row in range(top, top + side):
+                for column in range(left, left + side):
+                    tried[channel, row, column] = (image[channel, row, column] + sign).clamp(0, 1)
+        expected.append(tried)
+        if loss_of(tried) > loss:
+            best, loss = tried, loss_of(tried)
+    seen = []
+
+    def judge(x, rows):
+        seen.append(x[0].clone())
+        return F.cross_entropy(model(x), label, reduction="none").detach(), torch.zeros(1, dtype=torch.bool)
+
+    got = square_search(judge, image[None], EPS, queries, seed, share)
+    assert torch.equal(torch.stack(seen), torch.stack(expected)) and torch.equal(got[0], best)

@@ -103,3 +103,26 @@ def test_bad_input(setting, change, message):
     with pytest.raises(ValueError, match=message):
         change = {key: value() if key == "bounds" else value for key, value in change.items()}
         structured_attack(**{**good, **change})
+
+
+def test_broken_images_drop_out_and_each_start_is_another(setting):
+    net, images, labels = setting
+    sizes, seen, seeds = [], [], torch.arange(12)
+
+    def model(x):
+        sizes.append(len(x))
+        seen.append(x.detach())
+        return net(x)
+
+    wrong = lambda z, y: z.argmax(1) != y  # noqa: E731
+    got, structure = structured_attack(
+        model, images, labels, cross_entropy, steps=6, restarts=3, seeds=seeds, broken_fn=wrong
+    )
+    broken = wrong(net(got), labels)
+    assert sizes[0] == 12 and sizes == sorted(sizes, reverse=True) and sizes[-1] < 12 and broken.any()
+    assert torch.allclose(got, apply_structure(images, structure, Bounds()), atol=1e-6)
+    full, _ = structured_attack(net, images, labels, cross_entropy, steps=6, restarts=3, seeds=seeds)
+    assert (wrong(net(full), labels) <= broken).all() and torch.allclose(got[~broken], full[~broken], atol=1e-6)
+    seen.clear()
+    structured_attack(model, images[:1], labels[:1], cross_entropy, steps=2, restarts=2, seeds=seeds[:1])
+    assert (seen[0] - seen[3]).abs().max() > 0.01
