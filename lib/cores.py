@@ -46,8 +46,12 @@ def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 def workers_on(device: torch.device | str) -> int:
-    """How many Python threads ``each`` uses."""
-    return min(torch.get_num_threads(), MOST_WORKERS) if torch.device(device).type == "cpu" else 1
+    """How many Python threads ``each`` uses: up to ``MOST_WORKERS``, and so many that few cores are left over."""
+    if torch.device(device).type != "cpu":
+        return 1
+    cores = torch.get_num_threads()
+    most = min(cores, MOST_WORKERS)
+    return max(range((most + 1) // 2, most + 1), key=lambda workers: (workers * (cores // workers), workers))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from lib.cores import each, in_parts
+from lib.cores import each, in_parts, workers_on
 
 
 @pytest.fixture
@@ -75,3 +75,9 @@ def test_in_parts_is_the_whole(two_threads, rows):
     a, b = torch.rand(rows, 3), torch.rand(rows)
     assert torch.equal(in_parts(work, a, b), a * b[:, None])
     assert sorted(sizes) == {1: [1], 2: [1, 1], 7: [3, 4]}[rows]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (7, 7), (8, 8), (9, 8), (11, 5), (12, 6), (16, 8), (48, 8)])
+def test_few_cores_are_left_over(monkeypatch, cores, workers):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert workers_on("cpu") == workers and workers_on("cuda") == 1

@@ -91,8 +91,8 @@ def corrupt(
         images: float RGB [B,3,H,W] in [0,1], at least 8 x 8 pixels.
         name: one of :data:`CORRUPTIONS`. severity: 1 (weak) to 5 (strong).
         generator: draws everything, on the device of ``images``; None uses the global state.
-        landmarks: [B,68,2] pixels (x, y), which place occlusion, mask and sunglasses. None: a mask and sunglasses as on an
-            upright, centred face, an occlusion anywhere.
+        landmarks: [B,68,2] pixels (x, y), which place occlusion, mask and sunglasses. None, and an image with a NaN among
+            them: a mask and sunglasses as on an upright, centred face, an occlusion anywhere.
 
     Raises:
         ValueError: unknown name, severity, bad images or landmarks, or a generator on another device.
@@ -122,6 +122,7 @@ def _checked_landmarks(landmarks: Tensor, images: Tensor) -> Tensor:
     if not isinstance(landmarks, Tensor) or landmarks.shape != (len(images), 68, 2) or not landmarks.is_floating_point():
         got = f"{landmarks.dtype} {list(landmarks.shape)}" if isinstance(landmarks, Tensor) else type(landmarks).__name__
         raise ValueError(f"landmarks: expected a float tensor [{len(images)},68,2] in pixels, got {got}")
-    if not torch.isfinite(landmarks).all():
-        raise ValueError("landmarks: expected finite places; leave out (None) what is not known")
-    return landmarks.to(images)
+    if torch.isinf(landmarks).any():
+        raise ValueError("landmarks: expected finite places, or NaN for what is not known, got infinity")
+    unknown = torch.isnan(landmarks).any((1, 2), keepdim=True)
+    return landmarks.masked_fill(unknown, float("nan")).to(images)

@@ -32,20 +32,20 @@ def occlusion(
 ) -> Tensor:
     """One black rectangle of the level's share of the area, as much as possible inside the image; shapes 1:2 to 2:1.
 
-    Its centre is one of the landmarks, drawn for each image; without landmarks it may be anywhere.
+    Its centre is one of the landmarks, drawn for each image; where they are not known (None, NaN) it may be anywhere.
     """
     (share,) = level("occlusion", severity, images)
     batch, _, height, width = images.shape
     draw = torch.rand(3, batch, 1, 1, 1, generator=generator, device=images.device, dtype=images.dtype)
     stretch = 2 ** (draw[0] - 0.5)
     tall, wide = (share.sqrt() * stretch * height).round(), (share.sqrt() / stretch * width).round()
-    if landmarks is None:
-        top, left = (draw[1] * (height - tall + 1)).floor(), (draw[2] * (width - wide + 1)).floor()
-    else:
+    top, left = (draw[1] * (height - tall + 1)).floor(), (draw[2] * (width - wide + 1)).floor()
+    if landmarks is not None:
         chosen = landmarks[torch.arange(batch, device=images.device), (draw[1].flatten() * landmarks.shape[1]).long()]
         x, y = chosen.T[:, :, None, None, None]
-        top, left = ((p - (n - 1) / 2).round().clamp(min=0) for p, n in ((y, tall), (x, wide)))
-        top, left = torch.minimum(top, height - tall), torch.minimum(left, width - wide)
+        for_y, for_x = ((p - (n - 1) / 2).round().clamp(min=0) for p, n in ((y, tall), (x, wide)))
+        top = torch.where(y.isnan(), top, torch.minimum(for_y, height - tall))
+        left = torch.where(x.isnan(), left, torch.minimum(for_x, width - wide))
     down = torch.arange(height, device=images.device, dtype=images.dtype).view(1, 1, -1, 1) - top
     across = torch.arange(width, device=images.device, dtype=images.dtype).view(1, 1, 1, -1) - left
     covered = (down >= 0) & (down < tall) & (across >= 0) & (across < wide)
@@ -56,7 +56,7 @@ def mask(
     images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor | None = None
 ) -> Tensor:
     """A cloth over the lower face: from the jaw up to below the mouth (1), the mouth, the nose's base, tip, bridge (5)."""
-    landmarks = mean_landmarks(images) if landmarks is None else landmarks
+    landmarks = known_or_mean(landmarks, images)
     (height,) = level("mask", severity, images)
     cover = polygon_cover(_mask_outline(landmarks, height.flatten()), images.shape[2:])
     return _covered(images, cover, CLOTH, generator)
@@ -66,10 +66,16 @@ def sunglasses(
     images: Tensor, severity: Tensor, generator: torch.Generator | None, landmarks: Tensor | None = None
 ) -> Tensor:
     """Two lenses and a bridge; the lenses grow and darken with the severity."""
-    landmarks = mean_landmarks(images) if landmarks is None else landmarks
+    landmarks = known_or_mean(landmarks, images)
     size, opaque = level("sunglasses", severity, images)
     cover = _lenses(landmarks, size.flatten(), images.shape[2:])
     return _covered(images, cover * opaque, LENS, generator)
+
+
+def known_or_mean(landmarks: Tensor | None, images: Tensor) -> Tensor:
+    """``landmarks`` [B,68,2], those of an upright, centred face where they are NaN or where there are none."""
+    usual = mean_landmarks(images)
+    return usual if landmarks is None else torch.where(landmarks.isnan(), usual, landmarks)
 
 
 def mean_landmarks(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Linear maps of images: of rows and columns as matrix products, by small kernels as one grouped convolution."""
 
+import contextlib
 import math
 from functools import lru_cache
 
@@ -82,8 +83,11 @@ def convolve(images: Tensor, kernels: Tensor, border: str) -> Tensor:
     """
     height, width = kernels.shape[1:]
     padded = pad(images, height // 2, width // 2, border)
-    kernels = kernels.expand(len(images), -1, -1)[:, None]
-    return F.conv2d(padded.transpose(0, 1), kernels.to(images.dtype), groups=len(images)).transpose(0, 1)
+    kernels = kernels.expand(len(images), -1, -1)[:, None].to(images.dtype)
+    # pixels at full precision: cuDNN would round them to TF32
+    exact = torch.backends.cudnn.flags(enabled=False) if images.is_cuda else contextlib.nullcontext()
+    with exact:
+        return F.conv2d(padded.transpose(0, 1), kernels, groups=len(images)).transpose(0, 1)
 
 
 def pad(images: Tensor, rows: int, columns: int, border: str) -> Tensor:

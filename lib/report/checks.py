@@ -1,7 +1,8 @@
 """The rows of the family 'check' (are gradients masked?) as the figure and the claims need them.
 
 Rows with the metric 'loss' are PGD's loss by its steps (severity). Rows with the task's main metric are the score under
-an attack that does not use the model's own gradient (its name is the condition) or, 'white_box', that does.
+an attack that does not use the model's own gradient (its name is the condition) or, 'white_box', that does; 'restarts' has
+the number of random starts as severity.
 """
 
 from lib.report import names
@@ -17,6 +18,13 @@ def loss_by_steps(scores: Scores, method: str, task: str, dataset: str) -> dict[
     """{steps: (loss, low, high)}, steps rising; empty where it was not measured."""
     rows = _rows(scores, task, dataset, method)
     rows = rows[rows["metric"] == "loss"].sort_values("severity")
+    return {float(r.severity): (r.value, r.ci_low, r.ci_high) for r in rows.itertuples()}
+
+
+def by_restarts(scores: Scores, method: str, task: str, dataset: str) -> dict[float, tuple]:
+    """{random starts: (score, low, high)}, their number rising."""
+    rows = _rows(scores, task, dataset, method)
+    rows = rows[(rows["condition"] == "restarts") & (rows["metric"] == names.MAIN_METRIC[task])].sort_values("severity")
     return {float(r.severity): (r.value, r.ci_low, r.ci_high) for r in rows.itertuples()}
 
 

@@ -68,7 +68,6 @@ ATTACKS = {
     "m_blur": "on M: blur",
     "m_gain": "on M: gain",
     "m_occluder": "on M: occluder",
-    "restarts": "more starts",
 }
 CORRUPTIONS = {"jpeg_compression": "JPEG", "elastic_transform": "elastic"}
 SUMMARIES = {"mean": "mean", "worst": "worst", "mean_seen": "mean, seen types", "mean_unseen": "mean, unseen types"}

@@ -161,21 +161,21 @@ def _escape_md(text: str) -> str:
     return text.replace("|", r"\|").replace("*", r"\*")
 
 
-def number(value: float) -> str:
-    """One decimal, and never '-0.0'."""
-    return f"{round(value, 1) + 0.0:.1f}"
+def number(value: float, decimals: int = 1) -> str:
+    """Never '-0.0'."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _parts(cell: Cell) -> list[tuple[str, str]]:
     pairs = ((cell.score, cell.score_mark), (cell.drop, cell.drop_mark))
-    return [(number(triple[0]), mark) for triple, mark in pairs if triple is not None] or [("–", "")]
+    return [(number(triple[0], cell.decimals), mark) for triple, mark in pairs if triple is not None] or [("–", "")]
 
 
 def _spread(cell: Cell) -> str:
     triples = [triple for triple in (cell.score, cell.drop) if triple is not None]
     if not triples or any(triple[1] != triple[1] for triple in triples):
         return ""
-    return " / ".join(f"±{number((high - low) / 2)}" for _, low, high in triples)
+    return " / ".join(f"±{number((high - low) / 2, cell.decimals)}" for _, low, high in triples)
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from lib.report import names
 from lib.report.checks import has_checks
 from lib.report.summary import FEWEST, Scores
+from lib.strong_attacks import PARTS_OF_M
 
 READING = (
     "Drop = clean score minus score under the condition, in points; this reading is ours, the paper's text gives no "
@@ -34,12 +35,13 @@ FEW = " With so few subjects the intervals are too narrow: they say nothing abou
 
 @dataclass
 class Cell:
-    """A score and its drop as (value, low, high), either may be None; ``*_mark`` is '', 'bold' or '‡'."""
+    """A score (or a loss) and its drop as (value, low, high), either may be None; ``*_mark`` is '', 'bold' or '‡'."""
 
     score: tuple | None = None
     drop: tuple | None = None
     score_mark: str = ""
     drop_mark: str = ""
+    decimals: int = 1
 
 
 @dataclass
@@ -110,42 +112,80 @@ def attack_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
 def strong_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
     """Beyond the published eight: a row a pre-trained encoder, a column an attack, `score / Drop`."""
     attacks = scores.conditions(task, dataset, "strong")
+    blur, gain, occluder = (PARTS_OF_M[name] for name in ("m_blur", "m_gain", "m_occluder"))
     title = f"{names.task_label(task, dataset)}: stronger attacks"
     caption = (
         f"{names.TASKS[task]} on {names.dataset_label(dataset)} under further attacks: Auto-PGD and AutoAttack at "
-        f"{eps:g}/255, the label-free attack on the features (SSP) at {eps:g}/255, and the attacks on M (a 5 x 5 blur kernel "
-        f"that spreads up to 70% of the light, gains up to exp(±0.3) a channel, a black square of a fifth of the side: the worst "
-        f"one of each image, searched by gradient, eps = 0). {_facts(scores, task, dataset, 'strong')}"
+        f"{eps:g}/255, the label-free attack on the features (SSP) at {eps:g}/255, and the attacks on M (a {blur.kernel} x "
+        f"{blur.kernel} blur kernel that spreads up to {blur.spread:.0%} of the light, gains up to exp(±{gain.gain:g}) a channel, "
+        f"a black square of {occluder.square:.0%} of the side: the worst one of each image, searched by gradient, eps = 0). "
+        f"{_facts(scores, task, dataset, 'strong')}"
     )
     notes = [READING + " Clean is measured on the attacked items.", _origin(dataset)]
-    return _by_encoder(scores, task, dataset, "strong", attacks, f"strong_{task}_{dataset}", title, caption, notes)
+    metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
+    methods = _measured_methods(scores, task, dataset, "strong")
+    columns = [("", c, names.condition_label(c), f"{metric} / Drop") for c in attacks]
+    cells = {(m, c): _cell(scores, m, task, dataset, "strong", c) for m in methods for c in attacks}
+    name, rows = f"strong_{task}_{dataset}", _encoder_rows(methods)
+    return Table(name, title, caption, "Encoder", columns, rows, cells, notes, _source(scores, task, dataset, "strong"))
 
 
 def checks_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
-    """Are gradients masked? A row a pre-trained encoder, a column a check, `score / Drop`."""
-    order = ("white_box", "restarts", "gradient_free", "noise")  # then the transfers, by name
-    rank = lambda name: (order.index(name) if name in order else len(order), name)  # noqa: E731
-    attacks = sorted((name for name in scores.conditions(task, dataset, "check") if name != "pgd"), key=rank)
-    title = f"{names.task_label(task, dataset)}: are the gradients masked?"
-    caption = (
-        f"{names.TASKS[task]} on {names.dataset_label(dataset)} at {eps:g}/255. White box is the longest PGD; attacks that do "
-        "not use the model's own gradient (a random search, noise of the same norm, images made on another encoder) must not "
-        f"score lower, and more random starts of a shorter PGD not much lower. {_facts(scores, task, dataset, 'check')}"
-    )
-    notes = [READING, "Few items, so the intervals are wide: a check that finds masking finds it in all of them.", _origin(dataset)]
-    return _by_encoder(scores, task, dataset, "check", attacks, f"checks_{task}_{dataset}", title, caption, notes)
-
-
-def _by_encoder(scores, task, dataset, family, conditions, name, title, caption, notes) -> Table:
+    """Are gradients masked? A row a pre-trained encoder; the loss by PGD's steps, the score by eps and by random starts, and
+    `score / Drop` under attacks with and without the model's own gradient."""
     metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
-    methods = [
-        m for m in names.ordered(scores.methods(task, dataset)) if any(scores(m, dataset, task, family, c) for c in conditions)
-    ]
-    columns = [("", c, names.condition_label(c), f"{metric} / Drop") for c in conditions]
-    cells = {(m, c): _cell(scores, m, task, dataset, family, c) for m in methods for c in conditions}
-    return Table(
-        name, title, caption, "Encoder", columns, _encoder_rows(methods), cells, notes, _source(scores, task, dataset, family)
+    methods = _measured_methods(scores, task, dataset, "check")
+    columns, cells = [], {}
+
+    def add(group: str, condition: str, severity: float, label: str, note: str, made) -> None:
+        key = f"{condition}_{severity:g}" if severity else condition
+        columns.append((group, key, label, note))
+        cells.update({(m, key): made(m) for m in methods})
+
+    for steps in _severities_of(scores, task, dataset, "check", "pgd"):
+        add("loss after steps of PGD", "loss", steps, f"{steps:g}", "loss", lambda m, s=steps: Cell(
+            scores(m, dataset, task, "check", "pgd", "loss", s), decimals=2))  # fmt: skip
+    for budget in _severities_of(scores, task, dataset, "sweep", "pgd"):
+        add("score under PGD, eps in 255ths", "eps", budget, f"{budget:g}", metric, lambda m, s=budget: Cell(
+            scores(m, dataset, task, "sweep", "pgd", None, s)))  # fmt: skip
+    for count in _severities_of(scores, task, dataset, "check", "restarts"):
+        add("best of random starts", "restarts", count, f"{count:g}", metric, lambda m, s=count: Cell(
+            scores(m, dataset, task, "check", "restarts", None, s)))  # fmt: skip
+    order = ("white_box", "gradient_free", "noise")  # then the transfers, by name
+    rank = lambda name: (order.index(name) if name in order else len(order), name)  # noqa: E731
+    for name in sorted((n for n in scores.conditions(task, dataset, "check") if n not in ("pgd", "restarts")), key=rank):
+        add("with its own gradient, and without", name, 0, names.condition_label(name), f"{metric} / Drop",
+            lambda m, n=name: _cell(scores, m, task, dataset, "check", n))  # fmt: skip
+    caption = (
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} at {eps:g}/255. The loss must rise with the steps, the score "
+        "fall to about zero as eps grows, more random starts (of a shorter PGD) take little more, and attacks that do not use "
+        "the model's own gradient (a random search, noise of the same norm, images made on another encoder) not score lower "
+        f"than the longest PGD, the white box. {_facts(scores, task, dataset, 'check')}"
     )
+    notes = [
+        READING,
+        "Few items, so the intervals are wide: a check that finds masking finds it in all of them. The scores by eps are those "
+        "of all attacked items.",
+        _origin(dataset),
+    ]
+    return Table(
+        f"checks_{task}_{dataset}", f"{names.task_label(task, dataset)}: are the gradients masked?", caption, "Encoder", columns,
+        _encoder_rows(methods), cells, notes, _source(scores, task, dataset, "check"),
+    )  # fmt: skip
+
+
+def _measured_methods(scores, task, dataset, family) -> list[str]:
+    frame = scores.frame
+    rows = frame[(frame["family"] == family) & (frame["task"] == task) & (frame["dataset"] == dataset)]
+    return names.ordered(rows["method"].unique())
+
+
+def _severities_of(scores, task, dataset, family, condition) -> list[float]:
+    """The settings above 0 of one condition, rising."""
+    frame = scores.frame
+    rows = frame[(frame["family"] == family) & (frame["task"] == task) & (frame["dataset"] == dataset)]
+    found = rows.loc[rows["condition"] == condition, "severity"]
+    return sorted(found[found > 0].unique())
 
 
 def corruption_table(scores: Scores, task: str, dataset: str, seen: tuple[str, ...] = ()) -> Table:

@@ -87,3 +87,14 @@ def test_with_landmarks_the_rectangle_lies_on_one_of_them(seeded):
         assert distance < 1.01
         found.add(which.item())
     assert len(found) > 30
+
+
+@pytest.mark.parametrize("name", ["occlusion", "mask", "sunglasses"])
+def test_an_unknown_landmark_moves_its_own_image_only(name):
+    images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    places = mean_landmarks(images) * 0.6 + 12
+    broken = places.clone()
+    broken[1, 40, 0] = float("nan")
+    make = lambda landmarks: corrupt(images, name, 3, torch.Generator().manual_seed(0), landmarks)  # noqa: E731
+    whole, some, none = make(places), make(broken), make(None)
+    assert torch.equal(some[[0, 2]], whole[[0, 2]]) and torch.equal(some[1], none[1]) and not torch.equal(whole[1], none[1])

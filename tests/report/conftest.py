@@ -133,6 +133,8 @@ def make_results(seeds=(0,), blocks=BLOCKS, encoders=None, rng_seed=0) -> pd.Dat
                 if method in ("simclr", "dar_sfrl"):
                     for steps in (1, 2, 5, 10, 20, 50):
                         add("check", "pgd", steps, 1.5 + (3 - 2 * kept) * np.log1p(steps), False, "loss")
+                    for starts in range(1, 6):
+                        add("check", "restarts", starts, clean * (kept + 0.02 - 0.01 * starts), False)
                     for name, easier in (
                         ("white_box", 0),
                         ("gradient_free", 0.1),

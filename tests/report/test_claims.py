@@ -82,6 +82,13 @@ def test_no_masking(free, holds):
     assert claim.holds is holds and set(claim.numbers) == {"white_box", "gradient_free", "noise"}
 
 
+@pytest.mark.parametrize("left, holds", [(40.0, True), (30.0, True), (25.0, False)])
+def test_more_starts_take_little(left, holds):
+    extra = [("check", "restarts", count, "accuracy", value) for count, value in ((3, left), (1, 40.0), (2, 38.0))]
+    claim = claims_of(rows("dar_sfrl", {}, extra=extra))["expression_rendered_restarts"]
+    assert claim.holds is holds and claim.numbers["one"]["value"] == 40.0 and claim.numbers["starts"] == 3
+
+
 def test_no_masking_falls_back_to_the_attack():
     extra = [("attack", "pgd", 0, "accuracy", 40.0), ("check", "transfer_simclr", 0, "accuracy", 60.0)]
     claim = claims_of(rows("dar_sfrl", {}, extra=extra))["expression_rendered_no_masking"]
@@ -107,13 +114,16 @@ def test_answer_follows_the_numbers():
 @pytest.mark.parametrize(
     ("control", "said"),
     [
-        (9, "loses 9.0 and 9.0: not clearly more on both means compared"),
-        (45, "clearly more on both means compared, so it is the trained network"),
+        ((9, 9), "loses 9.0 and 9.0: not clearly more on both means compared, where"),
+        ((45, 45), "loses 45.0 and 45.0: clearly more on both means compared, so it is the trained network"),
+        ((2, 2), "clearly less on both means compared, where the trained network does harm."),
+        ((45, 9), "not clearly more on 1 of the 2 means, where the trained network is not shown to make"),
+        ((2, 9), "clearly less on 1 of the 2 means, where the trained network does harm and not clearly more on 1 of the 2 means"),
     ],
 )
 def test_the_answer_says_what_the_readout_gives_without_a_network(control, said):
     found = rows("simclr", {"corruption": 80, "attack": 80}) + rows("dar_sfrl", {"corruption": 10, "attack": 10})
-    sentences = answer(pd.DataFrame(found + rows("pixel_readout", {"corruption": control, "attack": control})))
+    sentences = answer(pd.DataFrame(found + rows("pixel_readout", dict(zip(("corruption", "attack"), control)))))
     assert sum("without any network" in sentence for sentence in sentences) == 1
     assert said in " ".join(sentences)
     assert "without any network" not in " ".join(answer(pd.DataFrame(found)))

@@ -120,3 +120,27 @@ def test_an_encoder_that_was_not_run_is_left_out(make):
     for table in all_tables(results):
         keys = {row[1] for row in table.rows} | {column[1] for column in table.columns}
         assert "dar_sfrl" not in keys
+
+
+@pytest.mark.parametrize("task, dataset, metric", [("expression", "rendered", "accuracy"), ("verification", "orl", "accuracy")])
+def test_the_table_of_checks_holds_every_check(tables, results, task, dataset, metric):
+    table = tables[f"checks_{task}_{dataset}"]
+    here = results[(results["task"] == task) & (results["dataset"] == dataset)]
+
+    def value(method, family, condition, severity, name):
+        rows = here[(here["method"] == method) & (here["family"] == family) & (here["condition"] == condition)]
+        (found,) = rows[(rows["severity"] == severity) & (rows["metric"] == name)]["value"]
+        return found
+
+    assert [column[1] for column in table.columns] == [
+        *(f"loss_{steps}" for steps in (1, 2, 5, 10, 20, 50)), *(f"eps_{eps}" for eps in (2, 8, 16, 64)),
+        *(f"restarts_{count}" for count in range(1, 6)), "white_box", "gradient_free", "noise", "transfer_raw_pixels",
+    ]  # fmt: skip
+    assert {row[1] for row in table.rows} == {"simclr", "dar_sfrl"}
+    for method in ("simclr", "dar_sfrl"):
+        shown = lambda key, m=method: table.cells[m, key].score[0]  # noqa: E731
+        assert shown("loss_50") == pytest.approx(value(method, "check", "pgd", 50, "loss"), abs=1e-3)
+        assert shown("eps_64") == pytest.approx(value(method, "sweep", "pgd", 64, metric), abs=1e-3)
+        assert shown("restarts_5") == pytest.approx(value(method, "check", "restarts", 5, metric), abs=1e-3)
+        assert shown("noise") == pytest.approx(value(method, "check", "noise", 0, metric), abs=1e-3)
+    assert table.cells["simclr", "loss_1"].decimals == 2
