@@ -52,19 +52,31 @@ def jpeg(images: Tensor, tables: Tensor) -> Tensor:
     height, width = images.shape[2:]
     tables = tables.to(images)
     pixels = (images * 255).round_()
-    pixels = F.pad(pixels, (0, -width % 16, 0, -height % 16), mode="replicate")
-    planes = torch.einsum("kc,bchw->bkhw", images.new_tensor(TO_YCC), pixels)
+    if width % 16 or height % 16:
+        pixels = F.pad(pixels, (0, -width % 16, 0, -height % 16), mode="replicate")
+    planes = mix_channels(TO_YCC, pixels)
     planes[:, 1:] += 128
     planes = planes.round_()
     luma = _code(planes[:, :1], tables[:, 0])[:, :, :height, :width]
     small = (height + 1) // 2, (width + 1) // 2
     dither = images.new_tensor([0.25, 0.5]).repeat(planes.shape[3] // 4)  # libjpeg rounds halves down and up in turn
-    chroma = (F.avg_pool2d(planes[:, 1:], 2) + dither).floor_()
+    chroma = half_size(planes[:, 1:]).add_(dither).floor_()
     chroma = _code(chroma, tables[:, 1])[:, :, : small[0], : small[1]]
     down, across = (triangle_matrix(length)[None].to(images) for length in (height, width))
     chroma = along_both(chroma, down, across).round_() - 128
-    pixels = torch.einsum("ck,bkhw->bchw", images.new_tensor(TO_RGB), torch.cat([luma, chroma], 1))
-    return pixels.round_().clamp_(0, 255) / 255
+    pixels = mix_channels(TO_RGB, torch.cat([luma, chroma], 1))
+    return pixels.round_().clamp_(0, 255).div_(255)
+
+
+def mix_channels(matrix: tuple, planes: Tensor) -> Tensor:
+    """Channels [B,3,H,W] mixed by a 3 x 3 ``matrix``, as products of whole planes: nothing is then laid out anew."""
+    return (planes.new_tensor(matrix).expand(len(planes), -1, -1) @ planes.flatten(2)).view_as(planes)
+
+
+def half_size(planes: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels of [B,C,H,W]; as sums of slices several times as fast as a pooling."""
+    planes = planes[:, :, 0::2] + planes[:, :, 1::2]
+    return (planes[..., 0::2] + planes[..., 1::2]).div_(4)
 
 
 def _code(planes: Tensor, table: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.degrade.jpeg import TO_RGB, TO_YCC, cosine_basis
+from lib.degrade.jpeg import TO_RGB, TO_YCC, cosine_basis, half_size, mix_channels
 from lib.degrade.levels import level
 from lib.degrade.separable import mirror
 
@@ -32,11 +32,11 @@ def video_compression(images: Tensor, severity: Tensor, generator: torch.Generat
     shift = ((2 * draw[1:3] - 1) * reach[:, 0]).round().long() * skip
     images = _moved(images, shift)
     pixels = F.pad(images, (0, across * MACROBLOCK - width, 0, down * MACROBLOCK - height), mode="replicate") * 255
-    planes = torch.einsum("kc,bchw->bkhw", images.new_tensor(TO_YCC), pixels)
+    planes = mix_channels(TO_YCC, pixels)
     step = (scale[:, 0] * 2 ** (draw[3] - 0.5)).expand(len(images), -1, -1)  # a coder spends its bits unevenly
     luma = _coded(planes[:, :1] - 128, step.repeat_interleave(2, 1).repeat_interleave(2, 2)) + 128
-    chroma = F.interpolate(_coded(F.avg_pool2d(planes[:, 1:], 2), step), scale_factor=2, mode="bilinear")
-    pixels = torch.einsum("ck,bkhw->bchw", images.new_tensor(TO_RGB), torch.cat([luma, chroma], 1))
+    chroma = F.interpolate(_coded(half_size(planes[:, 1:]), step), scale_factor=2, mode="bilinear")
+    pixels = mix_channels(TO_RGB, torch.cat([luma, chroma], 1))
     return pixels[:, :, :height, :width] / 255
 
 
