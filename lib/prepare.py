@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
-from lib.datasets.columns import AU_PRESENT_FROM, EXPRESSIONS, NO_LABEL, SPLITS
+from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
 from lib.faces.align import move, to_template, warp
 from lib.faces.resample import fit, fit_masks, fit_points
 from lib.faces.shards import PackedWriter, open_packed
@@ -100,9 +100,9 @@ def _with_split(table: FaceTable, root: Path) -> FaceTable:
         where = dict.fromkeys(ranked, SPLITS[0]) | dict.fromkeys(ranked[:held], SPLITS[2]) | \
             dict.fromkeys(ranked[held:held + probe], SPLITS[1])
         rows["split"] = [where[name] for name in names]
-    wrong = sorted(set(rows["split"]) - set(SPLITS))
+    wrong = sorted(set(rows["split"]) - set(KNOWN_SPLITS))
     if wrong:
-        raise DatasetError(f"{root}: expected {', '.join(SPLITS)} in the column 'split', got"
+        raise DatasetError(f"{root}: expected {', '.join(KNOWN_SPLITS)} in the column 'split', got"
                            f" {', '.join(map(repr, wrong[:5]))}")
     if "fold" not in rows:
         probed = set(names[(rows["split"] != SPLITS[0]).to_numpy()])
@@ -164,13 +164,14 @@ def summarise(table: FaceTable) -> dict:
             said[key] = int(rows[name].nunique())
     if "split" in rows:
         said["splits"] = {split: {"images": int(here.sum()), "identities": int(rows.loc[here, "identity"].nunique())}
-                          for split in SPLITS if (here := rows["split"] == split).any()}
+                          for split in KNOWN_SPLITS if (here := rows["split"] == split).any()}
         said["identities_in_two_splits"] = int((rows.groupby("identity")["split"].nunique() > 1).sum())
     if "fold" in rows:
         said["folds"] = {str(fold): int(count) for fold, count in rows["fold"].value_counts().sort_index().items()}
     if "expression" in rows:
         counts = rows["expression"].value_counts()
-        said["expressions"] = {name: int(counts.get(number, 0)) for number, name in enumerate(EXPRESSIONS)}
+        said["expressions"] = {name: int(counts.get(number, 0)) for number, name in enumerate(ALL_EXPRESSIONS)
+                               if number < len(EXPRESSIONS) or number in counts}
         said["expressions"]["unlabelled"] = int(counts.get(NO_LABEL, 0))
     units = [name for name in rows if name.startswith("au_")]
     if units:
