@@ -115,7 +115,7 @@ def read_csv(root: Path, about: Description) -> tuple[np.ndarray, np.ndarray, np
     meant = {"emotion": "emotions outside 0..6", "Usage": f"Usage other than {', '.join(COUNTS)}",
              "pixels": f"rows without {SIDE * SIDE} pixels 0..255"}
     told = [named(items, meant[name]) for name, items in problems.items() if items]
-    if told or not parts:
+    if told or sum(len(part[0]) for part in parts) == 0:
         raise DatasetError(f"{path}: {'; '.join(told) or 'no rows'} (line 1 is the header); get the file again")
     return tuple(np.concatenate(part) for part in zip(*parts))
 

@@ -84,7 +84,7 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None, labels: str 
     kept = label >= 0
     counts = pd.Series(usage[row[kept]]).value_counts().to_dict()
     if complete:
-        expect_counts(root / (VOTES if labels == "fer2013new" else "label.csv"), counts, MAJORITY[labels], ABOUT)
+        expect_counts(root, counts, MAJORITY[labels], ABOUT)
     notes = [f"{(~kept).sum():,} of {len(label):,} images left out: no majority, unknown or no face"]
     expression = np.array([ALL_EXPRESSIONS.index(name) for name in CODES[:CLASSES]])[label]
     if classes == 7:
@@ -131,7 +131,7 @@ def read_votes(root: Path, labels: str = "label", complete: bool = True) -> tupl
     if problems:
         raise DatasetError("; ".join(problems) + "; the label files must be of one release: get them again")
     if complete:
-        expect_counts(root / "label.csv", lines, LINES, ABOUT)
+        expect_counts(root / "data/*/label.csv", lines, LINES, ABOUT)
     order = np.argsort(rows, kind="stable")
     return np.asarray(rows, np.int64)[order], np.concatenate(votes)[order], usage_of
 
@@ -171,8 +171,8 @@ def _read_label(path: Path) -> tuple[list[str], np.ndarray]:
 def _numbers(cells: pd.DataFrame, path: Path, first_line: int) -> pd.DataFrame:
     wrong = ~cells.apply(lambda cell: cell.str.fullmatch(r"\s*\d+\s*")).all(axis=1)
     if wrong.any():
-        raise DatasetError(f"{path}: {named((np.flatnonzero(wrong) + first_line).tolist(), 'lines with votes that are no')}"
-                           " counts; get the official file again")
+        lines = (np.flatnonzero(wrong) + first_line).tolist()
+        raise DatasetError(f"{path}: {named(lines, 'lines with votes that are no counts')}; get the official file again")
     return cells.astype(np.int64)
 
 
