@@ -27,14 +27,14 @@ _BATCH_VALUES = 500_000  # source values (pixel x channel) in one batch: 2 MB as
 
 
 def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int,
-            shard_rows: int = 4096) -> dict:
+            shard_rows: int = 4096, options: dict | None = None) -> dict:
     """Pack the data set at ``source_root`` into ``out_root``/<name>, one folder a set, and write summary.json there.
 
     ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl. Any other name is the user's: a packed
     set, one of the registered data sets of that name, or any folder of images; there, without a column ``split``,
     people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds. Faces with
     landmarks are aligned (lib.faces.align; the column ``roll``, no longer true then, goes), others cut to the central
-    square.
+    square. ``options`` are those of the data set's own reader, such as ``{"classes": 7}`` of affectnet.
 
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
@@ -44,15 +44,20 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     source_root, out_root = Path(source_root), Path(out_root)
     if image_size < 8:
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
+    options = options or {}
     summary = {"dataset": dataset, "image_size": image_size, "sets": {}}
     if dataset == "demo":
+        if options:
+            raise ValueError(f"options: the demo set has none, got {', '.join(options)}")
         # Both are opened before the first is packed, so that a missing one is said at once.
         tables = {name: open_dataset(name, source_root / name) for name in DEMO}
     else:
-        tables = {dataset: _with_split(_open_own(source_root, dataset), source_root)}
+        tables = {dataset: _with_split(_open_own(source_root, dataset, options), source_root)}
     for name, table in tables.items():
         _pack(table, out_root / name, name, image_size, table.has_landmarks, shard_rows)
         summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
+        if table.notes:
+            summary["sets"][name]["notes"] = list(table.notes)
         if dataset != "demo" and not _can_be_probed(table.rows):
             print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
                   f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
@@ -61,10 +66,14 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     return summary
 
 
-def _open_own(root: Path, name: str) -> FaceTable:
+def _open_own(root: Path, name: str, options: dict) -> FaceTable:
     if name in DATASETS and name != "folder":
-        return open_dataset(name, root)
-    return open_packed(root) if (root / "set.json").is_file() else open_dataset("folder", root)
+        return open_dataset(name, root, **options)
+    if not (root / "set.json").is_file():
+        return open_dataset("folder", root, **options)
+    if options:
+        raise ValueError(f"options: a packed set has none, got {', '.join(options)}")
+    return open_packed(root)
 
 
 def _hash(person: str) -> str:

@@ -20,8 +20,10 @@ from lib.progress import Progress
 
 CODES = (*ALL_EXPRESSIONS, "none", "uncertain", "non-face")  # the set's own codes 0..10; the first eight are ours too
 NO_AFFECT = -2  # valence and arousal of a face that was not rated
-COUNTS = {"train_set": 287651, "val_set": 3999}  # images with one of the eight expressions
-CLASS_COUNTS = (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750)  # of train_set, in the order of CODES
+CLASS_COUNTS = {  # images of the release, in the order of CODES
+    "train_set": (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750),
+    "val_set": (500, 500, 500, 500, 500, 500, 500, 499),
+}
 _PARTS = ("train_set", "val_set", "test_set")
 _CSV_COLUMNS = ("image_id", "labels_aro", "labels_val", "labels_exp")
 
@@ -37,7 +39,7 @@ ABOUT = Description(
          "val_set/...  (and test_set/..., where it is there)\n"
          "(or, instead of annotations: train_set_data.csv, val_set_data.csv with the columns"
          f" {', '.join(_CSV_COLUMNS)}; train_data.csv is read too)",
-    counts="; ".join(f"{part} {count:,}" for part, count in COUNTS.items()) + " images; expressions "
+    counts="; ".join(f"{part} {sum(counts):,}" for part, counts in CLASS_COUNTS.items()) + " images; expressions "
            + ", ".join(f"{code} {name}" for code, name in enumerate(CODES)) + ", of which 8 to 10 are left out",
 )
 
@@ -66,8 +68,8 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None, classes: int
     if annotations not in (None, "npy", "csv"):
         raise ValueError(f"annotations: expected 'npy', 'csv' or None, got {annotations!r}")
     parts = [part for part in _PARTS if (root / part / "images").is_dir()]
-    if not parts or (complete and not set(COUNTS) <= set(parts)):
-        raise DatasetError(f"{root}: expected the folders {', '.join(f'{part}/images' for part in COUNTS)}, got"
+    if not parts or (complete and not set(CLASS_COUNTS) <= set(parts)):
+        raise DatasetError(f"{root}: expected the folders {', '.join(f'{part}/images' for part in CLASS_COUNTS)}, got"
                            f" {', '.join(parts) or 'none of them'}\n{ABOUT.text()}")
     form = annotations or ("npy" if (root / parts[0] / "annotations").is_dir() else "csv")
     read = [_read_npy(root, part) if form == "npy" else (_read_csv(root, part), None) for part in parts]
@@ -78,15 +80,15 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None, classes: int
     rows, kept, notes = _drop(rows, classes)
     points = None if points is None else points[kept]
     if complete:
-        came = rows["file"].str.partition("/")[0].value_counts().to_dict()
-        contempt = {"train_set": CLASS_COUNTS[CONTEMPT], "val_set": 499}
-        expect_counts(root, came, {part: count - (contempt[part] if classes == 7 else 0) for part, count in
-                                   COUNTS.items()}, ABOUT)
+        came = (rows["file"].str.partition("/")[0] + ", " + rows["expression"].map(dict(enumerate(CODES)))).value_counts()
+        expect_counts(root, came.to_dict(), {f"{part}, {CODES[code]}": counts[code] for part, counts in
+                                             CLASS_COUNTS.items() for code in range(classes)}, ABOUT)
     files = rows["file"].tolist()
     sizes = image_sizes(root, files)
     if image_size is not None and points is not None:
-        points = torch.cat([fit_points(torch.from_numpy(points[i:i + 1]), tuple(size), image_size)
-                            for i, size in enumerate(sizes.tolist())]).numpy()
+        for size in np.unique(sizes, axis=0):
+            here = (sizes == size).all(1)
+            points[here] = fit_points(torch.from_numpy(points[here]), tuple(size.tolist()), image_size).numpy()
     rows.insert(1, "identity", np.arange(len(rows)))
     return FaceTable(name=ABOUT.name, source=ABOUT.source, licence=ABOUT.licence, credit=ABOUT.credit,
                      image_size=image_size or common_size(sizes), rows=rows, reader=ImageFiles(root, files, image_size),

@@ -18,8 +18,8 @@ CSV = "fer2013.csv"
 SIDE = 48
 CODES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")  # the set's own codes 0..6
 COUNTS = {"Training": 28709, "PublicTest": 3589, "PrivateTest": 3589}
-# What 'validation' and 'test' mean: Kaggle's own convention, and the reverse, used by github.com/usef-kh/fer, which
-# SSL-FER's published FER2013 figures come from.
+# What 'validation' and 'test' mean: Kaggle's own convention, and the reverse of it in github.com/usef-kh/fer, the code
+# that SSL-FER names for FER2013.
 CONVENTIONS = {
     "kaggle": {"Training": "probe_train", "PublicTest": VALIDATION, "PrivateTest": "probe_test"},
     "usef_kh": {"Training": "probe_train", "PublicTest": "probe_test", "PrivateTest": VALIDATION},

@@ -46,7 +46,7 @@ def majority(votes: np.ndarray) -> np.ndarray:
 
     Single votes are outliers and count as none; the class with the most votes must then have more than half of those
     that are left, and be one of the eight expressions, not 'unknown' or 'NF' (no face). Of label.csv this keeps
-    25,045 / 3,191 / 3,137 images of train / validation / test, the published counts (Barsoum et al., section 3).
+    25,045 / 3,191 / 3,137 images of train / validation / test, the published counts.
     """
     votes = np.asarray(votes)
     if votes.ndim != 2 or votes.shape[1] != len(CODES) or votes.dtype.kind not in "iu":

@@ -25,7 +25,7 @@ ABOUT = Description(
     name="voxceleb",
     title="VoxCeleb1 / VoxCeleb2 face frames, clips of talking celebrities",
     source="VoxCeleb",
-    licence="metadata CC BY 4.0; the videos belong to their makers: frames for research only, not to be passed on",
+    licence="lists and metadata CC BY 4.0; the videos belong to their makers: frames for research only, not to be passed on",
     credit="A. Nagrani, J. S. Chung, W. Xie, A. Zisserman: VoxCeleb: Large-scale speaker verification in the wild, Computer"
            " Speech and Language 2020",
     where="https://www.robots.ox.ac.uk/~vgg/data/voxceleb (vox1_meta.csv, vox2_meta.csv; frames of VoxCeleb1:"

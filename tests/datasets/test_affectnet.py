@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,11 @@ def test_landmarks_follow_the_image_size(root):
     table = opened(root, image_size=(112, 112))
     torch.testing.assert_close(table.landmarks([1])[0], torch.tensor((points("10").reshape(68, 2) + 0.5) / 2 - 0.5).float())
     assert table.images([0, 5]).shape == (2, 3, 112, 112)
+    Image.new("RGB", (448, 448)).save(root / "val_set/images/5.jpg")  # faces may differ in size
+    assert opened(root).image_size is None
+    fitted = opened(root, image_size=(112, 112)).landmarks([4, 1])
+    torch.testing.assert_close(fitted[0], torch.tensor((points("5").reshape(68, 2) + 0.5) / 4 - 0.5).float())
+    torch.testing.assert_close(fitted[1], table.landmarks([1])[0])
 
 
 def test_seven_classes(root):
@@ -168,10 +175,15 @@ def test_missing_frames(root):
 
 
 def test_official_counts(root, monkeypatch):
-    with pytest.raises(DatasetError, match=r"train_set: expected 287,651, got 4; val_set: expected 3,999, got 2"):
+    with pytest.raises(DatasetError, match=r"train_set, neutral: expected 74,874, got 1;.*val_set, contempt: expected 499"):
         open_dataset("affectnet", root)
-    with pytest.raises(DatasetError, match=r"train_set: expected 283,901, got 3; val_set: expected 3,500, got 2"):
+    with pytest.raises(DatasetError, match="train_set, neutral") as caught:
         open_dataset("affectnet", root, classes=7)
-    assert sum(affectnet.CLASS_COUNTS) == affectnet.COUNTS["train_set"]
-    monkeypatch.setattr(affectnet, "COUNTS", {"train_set": 4, "val_set": 2})
-    assert len(open_dataset("affectnet", root)) == 6
+    assert "contempt: expected" not in str(caught.value)
+    assert "train_set 287,651; val_set 3,999 images" in affectnet.ABOUT.counts
+    monkeypatch.setattr(affectnet, "CLASS_COUNTS", {"train_set": (1, 1, 0, 0, 0, 0, 1, 1), "val_set": (0, 0, 1, 1, 0, 0, 0, 0)})
+    assert len(open_dataset("affectnet", root)) == 6 and len(open_dataset("affectnet", root, classes=7)) == 5
+    shutil.rmtree(root / "val_set")
+    with pytest.raises(DatasetError, match="expected the folders train_set/images, val_set/images, got train_set"):
+        open_dataset("affectnet", root)
+    assert len(opened(root)) == 4
