@@ -208,7 +208,7 @@ def test_a_prepared_folder_opens_again_as_a_table(tmp_path):
     assert open_packed(tmp_path / "out" / "mine").images([0, 8]).shape == (2, 3, 16, 16)
 
 
-def test_an_official_set_goes_in_as_it_is(tmp_path, capsys):
+def test_an_official_set_goes_in_as_it_is(tmp_path):
     """FER2013's csv: official splits, the reader's options and what it left out all arrive in the summary."""
     usage = ["Training"] * 4 + ["PublicTest"] * 2 + ["PrivateTest"]
     (tmp_path / "fer2013").mkdir()
@@ -226,7 +226,7 @@ def test_an_official_set_goes_in_as_it_is(tmp_path, capsys):
         prepare(tmp_path / "fer2013", tmp_path / "b", "fer2013", 16, options={"classes": 7})
 
 
-def test_contempt_and_notes_arrive_in_the_summary(tmp_path):
+def test_contempt_and_notes_arrive_in_the_summary(tmp_path, capsys):
     root = tmp_path / "affectnet"
     for part in ("train_set", "val_set"):
         (root / part / "images").mkdir(parents=True)
@@ -235,6 +235,9 @@ def test_contempt_and_notes_arrive_in_the_summary(tmp_path):
             Image.new("L", (30, 30)).save(root / part / "images" / f"{i}.jpg")
     said = prepare(root, tmp_path / "out", "affectnet", 16, options={"complete": False})["sets"]["affectnet"]
     assert said["expressions"]["contempt"] == 2 and said["notes"] == ["2 images labelled non-face (10) left out"]
+    assert "affectnet: 2 faces show contempt, which the expression probe does not know" in capsys.readouterr().out
+    prepare(root, tmp_path / "out", "affectnet", 16, options={"complete": False, "classes": 7})
+    assert "show contempt" not in capsys.readouterr().out
 
 
 def test_options_where_there_are_none(tmp_path):

@@ -34,9 +34,9 @@ def labels(root, rows=ROWS, top="data"):
     (root / "fer2013new.csv").write_text(HEADER + "".join(f"{u},{n},{v.replace(' ', ',')}\n" for u, n, v in rows))
     for usage, part in PART.items():
         (root / top / part).mkdir(parents=True, exist_ok=True)
-        (root / top / part / "label.csv").write_text("".join(
-            f'{name},"(0, 0, 48, 48)",{votes.replace(" ", ",")}\n' for i, (u, name, votes) in enumerate(rows)
-            if u == usage and name and i not in STRAYS))
+        lines = [f'{name},"(0, 0, 48, 48)",{votes.replace(" ", ",")}\n' for i, (u, name, votes) in enumerate(rows)
+                 if u == usage and name and i not in STRAYS]
+        (root / top / part / "label.csv").write_text("".join(reversed(lines)))  # the order of lines says nothing
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_labels_meet_the_right_pixels(root, capsys):
         "anger", "contempt", "surprise", "disgust", "fear", "happiness"]
     assert table.images()[:, 0, 0, 0].tolist() == [0, 2, 5, 6, 8, 10]  # the row of fer2013.csv is written in the pixels
     assert table.column("split").tolist() == ["probe_train"] * 3 + ["probe_val"] + ["probe_test"] * 2
+    assert len(set(table.column("identity"))) == 6
     assert "ferplus: 2 of 8 images left out: no majority, unknown or no face" in capsys.readouterr().out
 
 
@@ -119,8 +120,8 @@ def edit(root, path, old, new):
     ("fer2013new.csv", "fer0000008.png", "test8.png", "1 image names that are not fer<7 digits>.png: test8.png"),
     ("data/FER2013Test/label.csv", "fer0000008.png", "fer0000099.png", "1 images that fer2013new.csv does not know: fer0000099"),
     ("data/FER2013Test/label.csv", "fer0000008.png", "fer0000007.png", "1 repeated images: fer0000007.png"),
-    ("data/FER2013Test/label.csv", ",2,7,1", ",2,7", "1 other lines: line 2: 11 fields"),
-    ("data/FER2013Test/label.csv", ",2,7,1", ",2,7,1.5", "1 lines with votes that are no counts: 2"),
+    ("data/FER2013Test/label.csv", ",2,7,1", ",2,7", "1 other lines: line 1: 11 fields"),
+    ("data/FER2013Test/label.csv", ",2,7,1", ",2,7,1.5", "1 lines with votes that are no counts: 1"),
     ("data/FER2013Test/label.csv", '"(0, 0, 48, 48)",2', '"(4, 4, 40, 40)",2', "1 boxes that are not .*: fer0000008.png"),
 ])
 def test_files_of_another_release(root, path, old, new, message):
