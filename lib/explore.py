@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib.datasets import FaceTable, open_dataset
-from lib.datasets.columns import EXPRESSIONS
+from lib.datasets.columns import ALL_EXPRESSIONS, EXPRESSIONS
 from lib.degrade.attacks import attack
 from lib.degrade.draws import new_seeds
 from lib.degrade.search import random_start
@@ -90,7 +90,7 @@ def _captions(table: FaceTable) -> list[str]:
     names = [f"person {person}" for person in table.column("identity")] if "identity" in table.columns else []
     names = names or [f"image {i}" for i in range(len(table))]
     if "expression" in table.columns:
-        words = (EXPRESSIONS[label] if label >= 0 else "" for label in table.column("expression"))
+        words = (ALL_EXPRESSIONS[label] if label >= 0 else "" for label in table.column("expression"))
         names = [f"{name}\n{word}" if word else name for name, word in zip(names, words)]
     return names
 

@@ -8,7 +8,7 @@ import difflib
 import os
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import timm
@@ -52,10 +52,12 @@ class Prepare:
     Attributes:
         dataset: a folder under data/.
         image_size: px.
+        options: of the data set's reader (the keyword arguments of its ``open_set`` in lib/datasets).
     """
 
     dataset: str
     image_size: int
+    options: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
-from lib.datasets.columns import AU_PRESENT_FROM, EXPRESSIONS, NO_LABEL, SPLITS
+from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, CONTEMPT, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
 from lib.faces.align import move, to_template, warp
 from lib.faces.resample import fit, fit_masks, fit_points
 from lib.faces.shards import PackedWriter, open_packed
@@ -27,14 +27,14 @@ _BATCH_VALUES = 500_000  # source values (pixel x channel) in one batch: 2 MB as
 
 
 def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int,
-            shard_rows: int = 4096) -> dict:
+            shard_rows: int = 4096, options: dict | None = None) -> dict:
     """Pack the data set at ``source_root`` into ``out_root``/<name>, one folder a set, and write summary.json there.
 
     ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl. Any other name is the user's: a packed
     set, one of the registered data sets of that name, or any folder of images; there, without a column ``split``,
     people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds. Faces with
     landmarks are aligned (lib.faces.align; the column ``roll``, no longer true then, goes), others cut to the central
-    square.
+    square. ``options`` are those of the data set's own reader, such as ``{"classes": 7}`` of affectnet.
 
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
@@ -44,15 +44,24 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     source_root, out_root = Path(source_root), Path(out_root)
     if image_size < 8:
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
+    options = options or {}
     summary = {"dataset": dataset, "image_size": image_size, "sets": {}}
     if dataset == "demo":
+        if options:
+            raise ValueError(f"options: the demo set has none, got {', '.join(options)}")
         # Both are opened before the first is packed, so that a missing one is said at once.
         tables = {name: open_dataset(name, source_root / name) for name in DEMO}
     else:
-        tables = {dataset: _with_split(_open_own(source_root, dataset), source_root)}
+        tables = {dataset: _with_split(_open_own(source_root, dataset, options), source_root)}
     for name, table in tables.items():
         _pack(table, out_root / name, name, image_size, table.has_landmarks, shard_rows)
         summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
+        if table.notes:
+            summary["sets"][name]["notes"] = list(table.notes)
+        contempt = int((table.rows["expression"] == CONTEMPT).sum()) if "expression" in table.rows else 0
+        if contempt:
+            print(f"{name}: {contempt:,} faces show contempt, which the expression probe does not know; leave them out with"
+                  " prepare.options: {classes: 7} (affectnet, ferplus)")
         if dataset != "demo" and not _can_be_probed(table.rows):
             print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
                   f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
@@ -61,10 +70,14 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     return summary
 
 
-def _open_own(root: Path, name: str) -> FaceTable:
+def _open_own(root: Path, name: str, options: dict) -> FaceTable:
     if name in DATASETS and name != "folder":
-        return open_dataset(name, root)
-    return open_packed(root) if (root / "set.json").is_file() else open_dataset("folder", root)
+        return open_dataset(name, root, **options)
+    if not (root / "set.json").is_file():
+        return open_dataset("folder", root, **options)
+    if options:
+        raise ValueError(f"options: a packed set has none, got {', '.join(options)}")
+    return open_packed(root)
 
 
 def _hash(person: str) -> str:
@@ -100,9 +113,9 @@ def _with_split(table: FaceTable, root: Path) -> FaceTable:
         where = dict.fromkeys(ranked, SPLITS[0]) | dict.fromkeys(ranked[:held], SPLITS[2]) | \
             dict.fromkeys(ranked[held:held + probe], SPLITS[1])
         rows["split"] = [where[name] for name in names]
-    wrong = sorted(set(rows["split"]) - set(SPLITS))
+    wrong = sorted(set(rows["split"]) - set(KNOWN_SPLITS))
     if wrong:
-        raise DatasetError(f"{root}: expected {', '.join(SPLITS)} in the column 'split', got"
+        raise DatasetError(f"{root}: expected {', '.join(KNOWN_SPLITS)} in the column 'split', got"
                            f" {', '.join(map(repr, wrong[:5]))}")
     if "fold" not in rows:
         probed = set(names[(rows["split"] != SPLITS[0]).to_numpy()])
@@ -164,13 +177,14 @@ def summarise(table: FaceTable) -> dict:
             said[key] = int(rows[name].nunique())
     if "split" in rows:
         said["splits"] = {split: {"images": int(here.sum()), "identities": int(rows.loc[here, "identity"].nunique())}
-                          for split in SPLITS if (here := rows["split"] == split).any()}
+                          for split in KNOWN_SPLITS if (here := rows["split"] == split).any()}
         said["identities_in_two_splits"] = int((rows.groupby("identity")["split"].nunique() > 1).sum())
     if "fold" in rows:
         said["folds"] = {str(fold): int(count) for fold, count in rows["fold"].value_counts().sort_index().items()}
     if "expression" in rows:
         counts = rows["expression"].value_counts()
-        said["expressions"] = {name: int(counts.get(number, 0)) for number, name in enumerate(EXPRESSIONS)}
+        said["expressions"] = {name: int(counts.get(number, 0)) for number, name in enumerate(ALL_EXPRESSIONS)
+                               if number < len(EXPRESSIONS) or number in counts}
         said["expressions"]["unlabelled"] = int(counts.get(NO_LABEL, 0))
     units = [name for name in rows if name.startswith("au_")]
     if units:

@@ -70,6 +70,7 @@ def test_a_good_file_gives_typed_values(write):
     own = load(write("methods.plain.epochs", 7))
     assert own.schedule_of("plain").epochs == 7 and own.schedule_of("restoring") == own.schedule == params.schedule
     assert params.controls["pixels"].kind == "raw_pixels" and params.probe.severities == [1, 3]
+    assert params.prepare.options == {} and load(write("prepare.options", {"classes": 7})).prepare.options == {"classes": 7}
     assert params.views.rotation == 10.0  # keys with a default may be left out
 
 

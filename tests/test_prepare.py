@@ -206,3 +206,44 @@ def test_a_prepared_folder_opens_again_as_a_table(tmp_path):
     assert open_dataset("folder", tmp_path / "mine").image_size is None
     prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
     assert open_packed(tmp_path / "out" / "mine").images([0, 8]).shape == (2, 3, 16, 16)
+
+
+def test_an_official_set_goes_in_as_it_is(tmp_path):
+    """FER2013's csv: official splits, the reader's options and what it left out all arrive in the summary."""
+    usage = ["Training"] * 4 + ["PublicTest"] * 2 + ["PrivateTest"]
+    (tmp_path / "fer2013").mkdir()
+    (tmp_path / "fer2013" / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "".join(
+        f"{i},{' '.join([str(9 * i)] * 2304)},{part}\n" for i, part in enumerate(usage)))
+    options = {"complete": False, "convention": "usef_kh"}
+    said = prepare(tmp_path / "fer2013", tmp_path / "out", "fer2013", 16, options=options)["sets"]["fer2013"]
+    assert {name: part["images"] for name, part in said["splits"].items()} == {
+        "probe_train": 4, "probe_test": 2, "probe_val": 1}
+    packed = open_packed(tmp_path / "out" / "fer2013")
+    assert packed.images()[:, 0, 3, 3].tolist() == [9 * i for i in range(7)]
+    assert packed.column("expression")[0] == 6  # emotion 0 is anger
+    assert "contempt" not in said["expressions"] and "notes" not in said
+    with pytest.raises(ValueError, match="classes: the data set 'fer2013' has no such option; it has image_size, convention"):
+        prepare(tmp_path / "fer2013", tmp_path / "b", "fer2013", 16, options={"classes": 7})
+
+
+def test_contempt_and_notes_arrive_in_the_summary(tmp_path, capsys):
+    root = tmp_path / "affectnet"
+    for part in ("train_set", "val_set"):
+        (root / part / "images").mkdir(parents=True)
+        (root / f"{part}_data.csv").write_text("image_id,labels_aro,labels_val,labels_exp\n1,0,0,7\n2,0,0,1\n3,-2,-2,10\n")
+        for i in (1, 2, 3):
+            Image.new("L", (30, 30)).save(root / part / "images" / f"{i}.jpg")
+    said = prepare(root, tmp_path / "out", "affectnet", 16, options={"complete": False})["sets"]["affectnet"]
+    assert said["expressions"]["contempt"] == 2 and said["notes"] == ["2 images labelled non-face (10) left out"]
+    assert "affectnet: 2 faces show contempt, which the expression probe does not know" in capsys.readouterr().out
+    prepare(root, tmp_path / "out", "affectnet", 16, options={"complete": False, "classes": 7})
+    assert "show contempt" not in capsys.readouterr().out
+
+
+def test_options_where_there_are_none(tmp_path):
+    with pytest.raises(ValueError, match="options: the demo set has none, got classes"):
+        prepare(tmp_path, tmp_path / "out", "demo", 16, options={"classes": 7})
+    with PackedWriter(tmp_path / "mine", name="n", source="s", licence="l", credit="c") as writer:
+        writer.add(np.zeros((3, 4, 4, 3), np.uint8), pd.DataFrame({"identity": range(3)}))
+    with pytest.raises(ValueError, match="options: a packed set has none, got classes"):
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 16, options={"classes": 7})

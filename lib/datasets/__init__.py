@@ -1,12 +1,24 @@
 """Face data sets: official layouts on disk -> one table. A new set is one new file here and one line in DATASETS."""
 
+import inspect
 from pathlib import Path
 
-from lib.datasets import folder, orl, rendered
+from lib.datasets import affectnet, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
+from lib.datasets.completeness import read_everything
 from lib.datasets.errors import DatasetError
 from lib.datasets.table import FaceTable
 
-DATASETS = {"rendered": rendered, "orl": orl, "folder": folder}
+DATASETS = {
+    "rendered": rendered,
+    "orl": orl,
+    "folder": folder,
+    "voxceleb": voxceleb,
+    "affectnet": affectnet,
+    "fer2013": fer2013,
+    "ferplus": ferplus,
+    "rafdb": rafdb,
+    "lfw": lfw,
+}
 
 __all__ = ["DATASETS", "DatasetError", "FaceTable", "describe", "open_dataset"]
 
@@ -17,15 +29,27 @@ def _module(name: str):
     return DATASETS[name]
 
 
-def open_dataset(name: str, root: str | Path, **options) -> FaceTable:
+def open_dataset(name: str, root: str | Path, check: bool = False, **options) -> FaceTable:
     """Open the data set ``name`` whose files lie in ``root``; the pixels are read later, row by row.
 
-    ``options`` are those of the set's own ``open_set``: 'folder' takes ``image_size=(H, W)``.
+    What the reader left out or found odd (``FaceTable.notes``) is printed. ``check=True`` decodes every image once and
+    names all that cannot be read. ``options`` are those of the set's own ``open_set``, such as ``image_size=(H, W)``.
 
     Raises:
+        ValueError: an option that this set does not have.
         DatasetError: names the path, what was expected there and where to get it.
     """
-    return _module(name).open_set(Path(root), **options)
+    reader = _module(name).open_set
+    known = list(inspect.signature(reader).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{option}: the data set {name!r} has no such option; it has {', '.join(known) or 'none'}")
+    table = reader(Path(root), **options)
+    for note in table.notes:
+        print(f"{name}: {note}")
+    if check:
+        read_everything(table)
+    return table
 
 
 def describe(name: str) -> None:

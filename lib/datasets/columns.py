@@ -4,7 +4,11 @@ import re
 from dataclasses import dataclass
 
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
-SPLITS = ("pretrain", "probe_train", "probe_test")
+CONTEMPT = len(EXPRESSIONS)  # the eighth class of AffectNet and FER+, which the other sets do not have
+ALL_EXPRESSIONS = (*EXPRESSIONS, "contempt")
+SPLITS = ("pretrain", "probe_train", "probe_test")  # over these the people of a set without splits are dealt
+VALIDATION = "probe_val"  # the official validation part of a set that has one: neither fitted nor reported on
+KNOWN_SPLITS = (*SPLITS, VALIDATION)
 NO_LABEL = -1  # of an integer column; a float column says NaN
 AU_PRESENT_FROM = 2  # FACS intensity from which BP4D-style protocols call an action unit present
 
@@ -25,10 +29,10 @@ _COLUMNS = {
     "clip": Column("int", 0, 2**53, "number of the clip, unique in the set"),
     "frame": Column("int", 0, 2**53, "position in the clip, or among the person's photographs"),
     "time": Column("float", 0, float("inf"), "seconds from the start of the clip"),
-    "split": Column("split", 0, 0, f"one of {', '.join(SPLITS)}", may_be_empty=False),
+    "split": Column("split", 0, 0, f"one of {', '.join(KNOWN_SPLITS)}", may_be_empty=False),
     "fold": Column("int", NO_LABEL, 2, "subject-exclusive fold 0..2 for action units, -1 in pretrain"),
-    "expression": Column("int", NO_LABEL, len(EXPRESSIONS) - 1,
-                         ", ".join(f"{i} {name}" for i, name in enumerate(EXPRESSIONS)) + ", -1 unlabelled"),
+    "expression": Column("int", NO_LABEL, CONTEMPT,
+                         ", ".join(f"{i} {name}" for i, name in enumerate(ALL_EXPRESSIONS)) + ", -1 unlabelled"),
     "intensity": Column("float", 0, 1, "strength of the expression"),
     "valence": Column("float", -1, 1, "unpleasant..pleasant"),
     "arousal": Column("float", -1, 1, "calm..excited"),

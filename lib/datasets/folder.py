@@ -1,7 +1,6 @@
 """Any folder of photographs: sub-folders are people, an optional labels.csv says the rest."""
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ import torch
 from lib.datasets.columns import known_columns
 from lib.datasets.description import Description
 from lib.datasets.errors import DatasetError
-from lib.datasets.image_files import SUFFIXES, ImageFiles, image_sizes
+from lib.datasets.image_files import SUFFIXES, ImageFiles, common_size, image_sizes
 from lib.datasets.labels import read_labels
+from lib.datasets.natural import natural
 from lib.datasets.table import FaceTable
 from lib.faces.resample import fit_points
 
@@ -31,12 +31,6 @@ ABOUT = Description(
          f"{LABELS}                    (optional: a column 'file', and any of {known_columns()})",
     counts=f"at least one image ({', '.join(SUFFIXES)})",
 )
-
-
-def _natural(name: str) -> list:
-    """Sort key that puts 2.jpg before 10.jpg; the name itself breaks ties between 1.jpg and 01.jpg."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts] + [(2, 0, name)]
 
 
 def _find(root: Path) -> list[str]:
@@ -60,7 +54,7 @@ def _find(root: Path) -> list[str]:
         raise DatasetError(f"{root}: {len(other)} images of a kind that is not read ({', '.join(sorted(other)[:5])}"
                            f"{' ...' if len(other) > 5 else ''}); convert them to {', '.join(SUFFIXES)}"
                            " or take them out")
-    return sorted(found, key=lambda path: [_natural(part) for part in path.split("/")])
+    return sorted(found, key=lambda path: [natural(part) for part in path.split("/")])
 
 
 def _rows(files: list[str]) -> pd.DataFrame:
@@ -101,7 +95,6 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
         fitted = [fit_points(torch.from_numpy(points), tuple(size), image_size)
                   for points, size in zip(landmarks, sizes.tolist())]
         landmarks = torch.stack(fitted).numpy()
-    common = tuple(sizes[0].tolist()) if (sizes == sizes[0]).all() else None
     return FaceTable(name=root.name, source=root.name, licence=ABOUT.licence, credit=ABOUT.credit,
-                     image_size=image_size or common, rows=rows, reader=ImageFiles(root, files, image_size),
+                     image_size=image_size or common_size(sizes), rows=rows, reader=ImageFiles(root, files, image_size),
                      landmarks=None if landmarks is None else np.ascontiguousarray(landmarks, np.float32))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from lib.datasets.errors import DatasetError
+from lib.datasets.errors import DatasetError, unreadable_images
 from lib.faces.resample import fit
 from lib.progress import Progress
 
@@ -37,8 +37,12 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def image_sizes(root: Path, files: list[str]) -> np.ndarray:
-    """Upright (H, W) of each file, [n,2] int64, from the headers alone."""
-    sizes = np.empty((len(files), 2), np.int64)
+    """Upright (H, W) of each file, [n,2] int64, from the headers alone.
+
+    Raises:
+        DatasetError: names the files that are missing or no images, all of them counted.
+    """
+    sizes, broken = np.zeros((len(files), 2), np.int64), []
     progress = Progress(len(files), "reading image headers")
     for i, file in enumerate(files):
         try:
@@ -46,11 +50,18 @@ def image_sizes(root: Path, files: list[str]) -> np.ndarray:
                 width, height = image.size
                 # In a PNG the orientation may stand behind the pixels, where asking for it would decode the image.
                 turned = image.format != "PNG" and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            sizes[i] = (width, height) if turned else (height, width)
         except Exception as error:
-            raise _unreadable(root / file, error) from error
-        sizes[i] = (width, height) if turned else (height, width)
+            broken.append(_unreadable(root / file, error))
         progress.step()
+    if broken:
+        raise unreadable_images(str(root), broken)
     return sizes
+
+
+def common_size(sizes: np.ndarray) -> tuple[int, int] | None:
+    """The (H, W) that all of ``sizes`` [n,2] share, None where they differ."""
+    return tuple(sizes[0].tolist()) if len(sizes) and (sizes == sizes[0]).all() else None
 
 
 class ImageFiles:

@@ -113,7 +113,7 @@ FULL = """file,identity,split,expression,valence,au_1,attr_glasses,yaw
 anna/2.png,7,pretrain,3,0.5,0,1,-20
 ./anna/10.png,7,pretrain,Happiness,,9,0,
 bert/1.jpg,8,probe_train,,-1,2.5,,10
-bert\\2.webp , 8 ,probe_train,-1,1,-1,1,0
+bert\\2.webp , 8 ,probe_val,contempt,1,-1,1,0
 cleo/1.BMP,9,probe_test,0,0,5,0,0.5
 """
 
@@ -122,8 +122,8 @@ def test_labels_are_joined_by_file(root):
     labels(root, "\ufeff" + FULL)
     table = open_dataset("folder", root)
     assert table.column("identity").tolist() == [7, 7, 8, 8, 9]
-    assert table.column("expression").tolist() == [3, 1, -1, -1, 0]
-    assert table.column("split").tolist() == ["pretrain"] * 2 + ["probe_train"] * 2 + ["probe_test"]
+    assert table.column("expression").tolist() == [3, 1, -1, 7, 0]
+    assert table.column("split").tolist() == ["pretrain"] * 2 + ["probe_train", "probe_val", "probe_test"]
     np.testing.assert_array_equal(table.column("valence"), np.float32([0.5, np.nan, -1, 1, 0]))
     np.testing.assert_array_equal(table.column("au_1"), np.float32([0, np.nan, 2.5, np.nan, 5]))
     assert table.column("attr_glasses").tolist() == [1, 0, -1, 1, 0]

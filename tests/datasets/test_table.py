@@ -70,3 +70,10 @@ def test_with_rows_changes_annotations_only(table):
 def test_bad_input(table, call, message):
     with pytest.raises(ValueError, match=message):
         call(table)
+
+
+def test_views_keep_the_notes(table):
+    noted = FaceTable(name="ten", source="s", licence="l", credit="c", image_size=(2, 2), rows=table.rows, reader=Counting(),
+                      notes=["3 images left out"])
+    assert table.notes == () and noted.notes == ("3 images left out",)
+    assert noted.select([1, 2]).notes == noted.with_rows(table.rows).notes == noted.notes

@@ -1,0 +1,207 @@
+"""VoxCeleb1 and 2: frames of talking faces, clip by clip, in the two layouts that published code reads."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.datasets.description import Description
+from lib.datasets.errors import DatasetError, named
+from lib.datasets.frame_list import find_clips, frame_number, list_frames, read_frame_list
+from lib.datasets.image_files import ImageFiles
+from lib.datasets.table import FaceTable
+
+FPS = 25 / 6  # of the frames of VoxCeleb1 as SSL-FER reads them: every sixth of 25 a second
+META = ("vox1_meta.csv", "vox2_meta.csv")
+_LAYOUTS = {
+    "faces": re.compile(r"faces/(?P<part>wav|test_wav)/id(?P<id>\d{5})/[^/]+/[^/]+"),
+    "unzippedIntervalFaces": re.compile(r"unzippedIntervalFaces/data/(?P<name>[^/]+)/1\.6/[^/]+/[^/]+"),
+}
+_SPLIT_OF = {"wav": "pretrain", "test_wav": "probe_test", "dev": "pretrain", "test": "probe_test"}
+
+ABOUT = Description(
+    name="voxceleb",
+    title="VoxCeleb1 / VoxCeleb2 face frames, clips of talking celebrities",
+    source="VoxCeleb",
+    licence="lists and metadata CC BY 4.0; the videos belong to their makers: frames for research only, not to be passed on",
+    credit="A. Nagrani, J. S. Chung, W. Xie, A. Zisserman: VoxCeleb: Large-scale speaker verification in the wild, Computer"
+           " Speech and Language 2020",
+    where="https://www.robots.ox.ac.uk/~vgg/data/voxceleb (vox1_meta.csv, vox2_meta.csv; frames of VoxCeleb1:"
+          " unzippedIntervalFaces of the CMBiometrics project, same site), unpack into data/voxceleb",
+    tree="unzippedIntervalFaces/data/<Celeb_Name>/1.6/<youtube_id>/<clip>/*.jpg\n"
+         "or faces/{wav,test_wav}/id<5 digits>/<youtube_id>/<clip>/*.jpg\n"
+         "vox1_meta.csv, vox2_meta.csv     (optional: names <-> ids, dev <-> test)\n"
+         "vox1_frames.txt                  (optional list of clips: idx,relative_path,start,end,n_frames)",
+    counts="at least one clip; VoxCeleb1 in full has 1,251 people (1,211 dev, 40 test)",
+)
+
+
+def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple[int, int] | None = None,
+             min_frames: int = 1, fps: float = FPS) -> FaceTable:
+    """Open the clips; no image is opened yet, so the table's ``image_size`` is None without the option.
+
+    Columns: ``identity`` (the number in idXXXXX; without vox1_meta.csv the rank of the celebrity's name), ``clip``
+    (position in the list or in natural order), ``frame`` (position in the clip, in the order of the files' numbers),
+    ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test for the test people
+    of the official verification split (folder test_wav, or Set = test in the metadata).
+
+    Gaps in the frame numbers, clips of a single frame and clips left out are in the table's notes, counted and named.
+
+    Args:
+        frame_list: list of clips in the published format, relative to ``root``; None takes all clips on disk.
+        image_size: (H, W): every frame is fitted to it.
+        min_frames: clips with fewer frames are left out and noted.
+        fps: frames a second, for ``time``.
+    Raises:
+        DatasetError: no clips, a list that does not match the folders, folders of another layout, people whom the
+            metadata does not know.
+    """
+    if min_frames < 1:
+        raise ValueError(f"min_frames: expected at least 1, got {min_frames}")
+    if not fps > 0:
+        raise ValueError(f"fps: expected a positive number, got {fps}")
+    clips = _clips_on_disk(root) if frame_list is None else _clips_of_list(root, root / frame_list)
+    identity, split = _people(root, list(clips))
+    notes = []
+    short = [clip for clip, frames in clips.items() if len(frames) < min_frames]
+    if short:
+        notes.append(f"{named(short, f'clips with fewer than {min_frames} frames')} left out")
+    kept = [i for i, frames in enumerate(clips.values()) if len(frames) >= min_frames]
+    paths = list(clips)
+    if not kept:
+        raise DatasetError(f"{root}: expected clips with at least {min_frames} frames, the longest has"
+                           f" {max(map(len, clips.values()))}; lower min_frames")
+    single = [paths[i] for i in kept if len(clips[paths[i]]) == 1]
+    if single:
+        notes.append(f"{named(single, 'clips with a single frame')}")
+    counts = np.array([len(clips[paths[i]]) for i in kept])
+    files = [f"{paths[i]}/{frame}" for i in kept for frame in clips[paths[i]]]
+    time, said = _time(root, [paths[i] for i in kept], [clips[paths[i]] for i in kept], counts, fps)
+    rows = pd.DataFrame({
+        "file": files, "identity": np.repeat(identity[kept], counts), "clip": np.repeat(kept, counts),
+        "frame": _positions(counts), "time": time, "split": np.repeat(split[kept], counts),
+    })
+    return FaceTable(name=ABOUT.name, source=ABOUT.source, licence=ABOUT.licence, credit=ABOUT.credit,
+                     image_size=image_size, rows=rows, reader=ImageFiles(root, files, image_size), notes=notes + said)
+
+
+def read_meta(path: str | Path) -> pd.DataFrame:
+    """vox1_meta.csv (tabs) or vox2_meta.csv (commas) -> index id ('id10001'), columns name ('' in VoxCeleb2), set.
+
+    Raises:
+        DatasetError: not such a table.
+    """
+    path = Path(path)
+    text = path.read_text(encoding="utf-8-sig")
+    header = text.partition("\n")[0]
+    cells = [[cell.strip() for cell in line] for line in
+             csv.reader(text.splitlines(), delimiter="\t" if "\t" in header and "," not in header else ",")
+             if any(cell.strip() for cell in line)]
+    columns = {name: i for i, name in enumerate(cells[0])} if cells else {}
+    key = next((name for name in ("VoxCeleb1 ID", "VoxCeleb2 ID") if name in columns), None)
+    wrong = [f"line {i}" for i, line in enumerate(cells[1:], 2) if key is None or "Set" not in columns
+             or len(line) <= max(columns[key], columns["Set"]) or not re.fullmatch(r"id\d{5}", line[columns[key]])
+             or line[columns["Set"]] not in ("dev", "test")]
+    if key is None or "Set" not in columns or wrong or len(cells) < 2:
+        raise DatasetError(f"{path}: expected VoxCeleb's metadata (columns 'VoxCeleb1 ID' or 'VoxCeleb2 ID', and 'Set' = dev"
+                           f" or test), got {', '.join(columns) or 'an empty file'}"
+                           + (f"; {named(wrong, 'wrong lines')}" if columns and wrong else "")
+                           + f"; download it again\n{ABOUT.text()}")
+    name = columns.get("VGGFace1 ID")
+    return pd.DataFrame({"name": [line[name] if name is not None else "" for line in cells[1:]],
+                         "set": [line[columns["Set"]] for line in cells[1:]]},
+                        index=[line[columns[key]] for line in cells[1:]])
+
+
+def _clips_on_disk(root: Path) -> dict[str, list[str]]:
+    there = [name for name in _LAYOUTS if (root / name).is_dir()]
+    if not there:
+        raise DatasetError(f"{root}: expected a folder {' or '.join(_LAYOUTS)}, there is none\n{ABOUT.text()}")
+    if len(there) > 1:
+        raise DatasetError(f"{root}: {' and '.join(there)} are both there and may hold the same frames; give the clips to read"
+                           " with frame_list=, or move one of the two")
+    clips = find_clips(root, there[0])
+    if not clips:
+        raise DatasetError(f"{root / there[0]}: expected clips, found no *.jpg in any folder\n{ABOUT.text()}")
+    return clips
+
+
+def _clips_of_list(root: Path, path: Path) -> dict[str, list[str]]:
+    listed = read_frame_list(path)
+    found = list_frames(root, listed["path"])
+    missing = [clip for clip, frames in found.items() if not frames]
+    other = [f"{clip} (list {count}, folder {len(found[clip])})" for clip, count in zip(listed["path"], listed["n_frames"])
+             if found[clip] and len(found[clip]) != count]
+    problems = [named(items, what) for items, what in
+                ((missing, "clips without a frame in the folder"), (other, "clips whose number of frames differs")) if items]
+    if problems:
+        raise DatasetError(f"{path}: the list does not match {root}: {'; '.join(problems)}. Copy the frames again, or write"
+                           " the list anew with lib.datasets.frame_list.write_frame_list")
+    return {clip: found[clip][start:end + 1] for clip, start, end in zip(listed["path"], listed["start"], listed["end"])}
+
+
+def _people(root: Path, clips: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Identity int64 [C] and split [C] of the clips, from their paths and the metadata beside them."""
+    found = [root / name for name in META if (root / name).is_file()]
+    meta = pd.concat([read_meta(path) for path in found]) if found else None
+    number_of = {} if meta is None else {name: i for i, name in zip(meta.index, meta["name"]) if name}
+    names, ids, parts, odd = [], [], [], []
+    for clip in clips:
+        match = next((match for layout in _LAYOUTS.values() if (match := layout.fullmatch(clip))), None)
+        if match is None:
+            odd.append(clip)
+            continue
+        place = match.groupdict()
+        names.append(place.get("name"))
+        ids.append(f"id{place['id']}" if "id" in place else number_of.get(place["name"]))
+        parts.append(place.get("part"))
+    if odd:
+        raise DatasetError(f"{root}: {named(odd, 'clips that lie in neither of the official layouts')}\n{ABOUT.text()}")
+    if meta is not None:
+        unknown = sorted({name or number for name, number in zip(names, ids) if number not in meta.index})
+        if unknown:
+            raise DatasetError(f"{root}: {named(unknown, 'people who are not in the metadata')}"
+                               f" ({', '.join(path.name for path in found)}); put the metadata of these frames beside them")
+    elif any(ids) and any(names):
+        raise DatasetError(f"{root}: the list names people both by id and by name; put {META[0]} beside it, which tells who"
+                           f" is who\n{ABOUT.text()}")
+    if any(names) and meta is None:
+        rank = {name: i for i, name in enumerate(sorted(set(names)))}
+        identity = np.array([rank[name] for name in names], np.int64)
+    else:
+        identity = np.array([int(number[2:]) for number in ids], np.int64)
+    where = parts if meta is None else [part or meta.at[number, "set"] for part, number in zip(parts, ids)]
+    return identity, np.array([_SPLIT_OF.get(part, "pretrain") for part in where], object)
+
+
+def _positions(counts: np.ndarray) -> np.ndarray:
+    """Counts [C] -> 0..n-1 for each clip, one after the other."""
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    return np.arange(counts.sum()) - starts
+
+
+def _time(root: Path, paths: list[str], frames: list[list[str]], counts: np.ndarray,
+          fps: float) -> tuple[np.ndarray, list[str]]:
+    """Seconds [N] from the clip's first frame by the files' numbers, and notes about gaps in them.
+
+    Numbers may go up by 1, or by 6 where every sixth frame was kept: the usual step is the commonest one of all clips.
+    """
+    number = np.fromiter((frame_number(name) for clip in frames for name in clip), np.int64, counts.sum())
+    clip = np.repeat(np.arange(len(counts)), counts)
+    nameless = np.unique(clip[number < 0])
+    inside = clip[1:] == clip[:-1]
+    steps = np.diff(number)
+    repeated = np.unique(clip[1:][inside & (steps == 0)])
+    for where, what in ((nameless, "clips with frames without a number"), (repeated, "clips with two frames of one number")):
+        if len(where):
+            raise DatasetError(f"{root}: {named([paths[i] for i in where], what)}; rename the frames, or extract them again")
+    usual = int(np.bincount(np.minimum(steps[inside], 1000)).argmax()) if inside.any() else 1
+    notes, gap = [], inside & (steps != usual)
+    if gap.any():
+        lost = np.maximum(np.rint(steps[gap] / usual) - 1, 0).astype(int).sum()
+        where = [paths[i] for i in np.unique(clip[1:][gap])]
+        notes.append(f"{named(where, 'clips with gaps in their frame numbers')} ({lost:,} frames missing, usual step {usual})")
+    first = np.repeat(number[np.cumsum(counts) - counts], counts)
+    return ((number - first) / usual / fps).astype(np.float32), notes
