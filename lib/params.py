@@ -19,7 +19,7 @@ from lib.methods import METHODS
 from lib.models.controls import KINDS
 from lib.training import Schedule
 from lib.views import Views
-from lib.workplace import find_root
+from lib.workplace import DEMO, DEMO_SETS, find_root
 
 
 class ParamsError(ValueError):
@@ -47,17 +47,34 @@ class Demo:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Which data set, and how large the networks see a face.
+    """Which data sets, and how large the networks see a face.
 
     Attributes:
-        dataset: a folder under data/.
+        dataset: a folder under data/: its people of the split ``pretrain`` are learnt from.
+        probe: a folder under data/, the same or another: its people train and test the probes.
         image_size: px.
-        options: of the data set's reader (the keyword arguments of its ``open_set`` in lib/datasets).
+        options: data set -> those of its reader (the keyword arguments of its ``open_set`` in lib/datasets).
     """
 
     dataset: str
+    probe: str
     image_size: int
     options: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, value in self.options.items():
+            if name not in (self.dataset, self.probe) or not isinstance(value, dict):
+                raise ValueError(f"options: expected options by data set ({self.dataset}, {self.probe}), got {name!r}: {value!r}")
+
+    @property
+    def pretrain_set(self) -> str:
+        """The packed set below work/prepared that is learnt from."""
+        return DEMO_SETS[0] if self.dataset == DEMO else self.dataset
+
+    @property
+    def probe_sets(self) -> tuple[str, ...]:
+        """The packed sets below work/prepared that are probed."""
+        return DEMO_SETS if self.probe == DEMO else (self.probe,)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Memory stays flat: a batch is read, fitted and appended, whatever the size of th
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from lib.faces.resample import fit, fit_masks, fit_points
 from lib.faces.shards import PackedWriter, open_packed
 from lib.files import write_aside
 from lib.progress import Progress
+from lib.workplace import DEMO, DEMO_SETS
 
-DEMO = ("rendered", "orl")
 SHARES = (0.8, 0.1, 0.1)  # of the people, in the order of SPLITS
 FOLDS = 3
 PEOPLE_TO_VERIFY = 20  # two in each of the ten folds of face verification
@@ -46,11 +47,11 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
     options = options or {}
     summary = {"dataset": dataset, "image_size": image_size, "sets": {}}
-    if dataset == "demo":
+    if dataset == DEMO:
         if options:
             raise ValueError(f"options: the demo set has none, got {', '.join(options)}")
         # Both are opened before the first is packed, so that a missing one is said at once.
-        tables = {name: open_dataset(name, source_root / name) for name in DEMO}
+        tables = {name: open_dataset(name, source_root / name) for name in DEMO_SETS}
     else:
         tables = {dataset: _with_split(_open_own(source_root, dataset, options), source_root)}
     for name, table in tables.items():
@@ -61,13 +62,23 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
         contempt = int((table.rows["expression"] == CONTEMPT).sum()) if "expression" in table.rows else 0
         if contempt:
             print(f"{name}: {contempt:,} faces show contempt, which the expression probe does not know; leave them out with"
-                  " prepare.options: {classes: 7} (affectnet, ferplus)")
-        if dataset != "demo" and not _can_be_probed(table.rows):
+                  f" prepare.options: {{{dataset}: {{classes: 7}}}} (affectnet, ferplus)")
+        if dataset != DEMO and not _can_be_probed(table.rows):
             print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
                   f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
     with write_aside(out_root / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return summary
+
+
+def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: int, options: Mapping[str, dict]) -> dict:
+    """:func:`prepare` for each of the data sets ``names`` (equal ones once) below ``data``; one summary.json with all of them."""
+    whole = {"datasets": list(dict.fromkeys(names)), "image_size": image_size, "sets": {}}
+    for name in whole["datasets"]:
+        whole["sets"] |= prepare(data / name, out_root, name, image_size, options=options.get(name))["sets"]
+    with write_aside(out_root / "summary.json") as path:
+        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return whole
 
 
 def _open_own(root: Path, name: str, options: dict) -> FaceTable:

@@ -13,6 +13,7 @@ PREPARED = Path("work/prepared")
 PRETRAINED = Path("work/pretrain")
 PROBED = Path("work/probe")
 CHECKPOINTS = Path(".cache/pretrain")
+DEMO, DEMO_SETS = "demo", ("rendered", "orl")  # a folder of two packed sets: rendered faces, and photographs for verification
 
 
 def find_root(start: str | os.PathLike | None = None) -> Path:

@@ -12,7 +12,7 @@ GOOD = {
     "seed": 3,
     "demo": {"image_size": 24, "pretrain_identities": 4, "probe_identities": 6, "clips_per_identity": 1,
              "frames_per_clip": 2, "workers": 1},
-    "prepare": {"dataset": "demo", "image_size": 24},
+    "prepare": {"dataset": "demo", "probe": "demo", "image_size": 24},
     "network": {"backbone": "resnet10t", "backbone_args": {"stem_width": 8}},
     "views": {"crop": 0.5},
     "schedule": {"batch_size": 8, "epochs": 2, "warmup_epochs": 1, "precision": "float32"},
@@ -70,7 +70,10 @@ def test_a_good_file_gives_typed_values(write):
     own = load(write("methods.plain.epochs", 7))
     assert own.schedule_of("plain").epochs == 7 and own.schedule_of("restoring") == own.schedule == params.schedule
     assert params.controls["pixels"].kind == "raw_pixels" and params.probe.severities == [1, 3]
-    assert params.prepare.options == {} and load(write("prepare.options", {"classes": 7})).prepare.options == {"classes": 7}
+    assert params.prepare.options == {} and load(write("prepare.options", {"demo": {}})).prepare.options == {"demo": {}}
+    assert params.prepare.pretrain_set == "rendered" and params.prepare.probe_sets == ("rendered", "orl")
+    own = load(write("prepare.dataset", "mine")).prepare
+    assert own.pretrain_set == "mine" and own.probe_sets == ("rendered", "orl")
     assert params.views.rotation == 10.0  # keys with a default may be left out
 
 
@@ -101,6 +104,7 @@ def test_a_good_file_gives_typed_values(write):
         ("methods.plain.learning_rate", "1e-3", ["methods.plain.learning_rate", "write 1.0e-3"]),
         ("methods.restoring.legacy_pairs", 1, ["methods.restoring.legacy_pairs: expected bool, got 1"]),
         ("prepare.dataset", 7, ["prepare.dataset: expected str, got 7"]),
+        ("prepare.options", {"classes": 7}, ["prepare.options: expected options by data set (demo, demo), got 'classes': 7"]),
         ("network.backbone_args", [1], ["network.backbone_args: expected dict, got [1]"]),
         ("probe.severities", 3, ["probe.severities: expected a list, got 3"]),
         ("probe.severities", [1, "two"], ["probe.severities[1]: expected int, got 'two'"]),

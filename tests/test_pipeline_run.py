@@ -31,7 +31,7 @@ TINY = {
     # 59 people for the probes leave 20 for testing: verification wants two in each of its ten folds
     "demo": {"image_size": 24, "pretrain_identities": 8, "probe_identities": 59, "clips_per_identity": 2,
              "frames_per_clip": 2, "workers": 2},
-    "prepare": {"dataset": "demo", "image_size": 24},
+    "prepare": {"dataset": "demo", "probe": "demo", "image_size": 24},
     "network": {"backbone": "resnet10t", "backbone_args": {"channels": [8, 8, 16, 16], "stem_width": 8}},
     "views": {},
     "schedule": {"batch_size": 16, "epochs": 40, "warmup_epochs": 1.0, "precision": "float32"},
@@ -281,7 +281,8 @@ def test_a_truncated_shard_is_named_and_ones_own_folder_is_left_alone(clone, fir
     shard = next(mine.glob("images-*.npy"))
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
-    clone.set("prepare.dataset", "mine")
+    for key in ("prepare.dataset", "prepare.probe"):
+        clone.set(key, "mine")
     said = clone.run("dvc", "repro", "prepare", fails=True)
     assert "DatasetError" in said and shard.name in said
     assert not list((clone.root / "work").glob("prepared/*/set.json"))
@@ -289,6 +290,7 @@ def test_a_truncated_shard_is_named_and_ones_own_folder_is_left_alone(clone, fir
     said = clone.run("dvc", "repro", "prepare")
     assert stages_run(said) == ["prepare"]
     assert np.array_equal(open_packed(clone.root / "work" / "prepared" / "mine").images([0]), open_packed(mine).images([0]))
-    clone.set("prepare.dataset", "demo")
+    for key in ("prepare.dataset", "prepare.probe"):
+        clone.set(key, "demo")
     assert "cached" in clone.run("dvc", "repro", "prepare")
     assert {p.name for p in mine.iterdir()} == {p.name for p in (clone.root / "data" / "demo" / "orl").iterdir()}

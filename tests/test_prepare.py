@@ -14,7 +14,7 @@ from lib.faces import shards
 from lib.faces.align import TEMPLATE, five_points
 from lib.faces.shards import PackedWriter, open_packed
 from lib.files import DiskFull
-from lib.prepare import prepare
+from lib.prepare import prepare, prepare_all
 
 
 def landmarks(n, centre=(30.0, 34.0), reach=20.0):
@@ -78,6 +78,16 @@ def test_the_demo_sets_are_fitted_and_summed_up(tmp_path):
     assert said["folds"] == {"-1": 24, "0": 2, "1": 2, "2": 2} and said["identities_in_two_splits"] == 0
     assert summary["sets"]["orl"] == {"source": "ORL", "licence": "l", "credit": "AT&T", "images": 400, "masks": False,
                                       "landmarks": False, "identities": 40, "aligned": False}
+
+
+def test_faces_to_learn_from_and_faces_to_measure_on(tmp_path):
+    demo(tmp_path / "demo")
+    folder(tmp_path / "mine")
+    options = {"mine": {"image_size": (40, 40)}}
+    summary = prepare_all(tmp_path, tmp_path / "out", ("mine", "demo"), 16, options)
+    assert list(summary["sets"]) == ["mine", "rendered", "orl"] and summary["datasets"] == ["mine", "demo"]
+    assert json.loads((tmp_path / "out/summary.json").read_text()) == summary
+    assert list(prepare_all(tmp_path, tmp_path / "one", ("mine", "mine"), 16, {})["sets"]) == ["mine"]
 
 
 def test_the_bytes_are_the_same_again(tmp_path):

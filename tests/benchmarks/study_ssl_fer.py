@@ -1,0 +1,146 @@
+"""SSL-FER's ablation on rendered clips: each base method and each strategy, several seeds, the table of the paper.
+
+    python -m tests.benchmarks.study_ssl_fer [--workers 2] [--seeds 3]        (about an hour on 2 cores; resumes)
+
+The demo's people, rendered with 9 frames a clip (4 a second) instead of 3, so that there is something to draw from in time.
+All rows have the demo's backbone, the same clips, epochs and learning rate; only the strategies differ. Then the evaluation of the
+package: linear probes on frozen features for expression and for valence and arousal, clean and under corruptions.
+
+Writes reports/ssl_fer/results.csv, table.{md,csv,tex}, settings.json and log.txt. Work is kept in .cache/ssl_fer.
+"""
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from lib.evaluation import ProbeParams, evaluate
+from lib.faces.demo_set import make_demo_set
+from lib.faces.shards import open_packed
+from lib.files import write_aside
+from lib.methods import METHODS, build_method
+from lib.models.encoder import EncoderConfig, load_encoder
+from lib.params import load
+from lib.prepare import prepare
+from lib.report import table_formats
+from lib.report.ssl_fer import ssl_fer_table
+from lib.results import read_results, write_results
+from lib.run_record import machine, versions
+from lib.training import Schedule, train
+
+WORK, OUT = Path(".cache/ssl_fer"), Path("reports/ssl_fer")
+FRAMES = 9  # over the 2 seconds of a rendered clip
+CLIPS = {"fps": 4.0, "interval": 1.0}
+NEGATIVES = {"hard_interval": 1.5, "temperature": 0.2, "descriptor_pretrained": False}
+SHARED = {"head_hidden": 256, "learning_rate": 2e-3, **CLIPS}
+ALL = ("time_aug", "hard_neg", "face_swap", "mask_fn", "cut_mix")
+ROWS = {  # name: (method, the strategies that are on)
+    "byol": ("byol", ()),
+    "moco_v2": ("moco", ()),
+    "simclr": ("ssl_fer", ()),
+    "a": ("ssl_fer", ("time_aug",)),
+    "b": ("ssl_fer", ("time_aug", "hard_neg")),
+    "c": ("ssl_fer", ("time_aug", "hard_neg", "cut_mix")),
+    "d": ("ssl_fer", ("time_aug", "face_swap", "mask_fn")),
+    "e": ("ssl_fer", ("time_aug", "hard_neg", "face_swap")),
+    "f": ("ssl_fer", ("time_aug", "hard_neg", "mask_fn")),
+    "g": ("ssl_fer", ("time_aug", "hard_neg", "face_swap", "mask_fn")),
+}
+SCHEDULE = Schedule(batch_size=128, epochs=20, warmup_epochs=1.0, precision="float32")
+CORRUPTIONS = ["gaussian_noise", "motion_blur", "defocus_blur", "pixelate", "jpeg_compression", "contrast", "low_light", "fog", "occlusion", "mask"]  # fmt: skip
+PROBE = ProbeParams(
+    images=630, l2=1.0, corruptions=CORRUPTIONS, severities=[1, 3, 5], attacks=[], sweep=[], tasks=["expression", "valence_arousal"]
+)
+
+
+def settings_of(row: str):
+    """The settings of a row of the table."""
+    method, strategies = ROWS[row]
+    known = METHODS[method].__dataclass_fields__
+    wanted = {**SHARED, **NEGATIVES, **{name: name in strategies for name in ALL}}
+    return METHODS[method](**{name: value for name, value in wanted.items() if name in known})
+
+
+def train_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
+    """Train one row with one seed, unless it is there; (row, seed, seconds)."""
+    row, seed, faces_at = job
+    out, began = WORK / "trained" / f"{row}-{seed}", time.monotonic()
+    if not (out / "encoder.safetensors").exists():
+        torch.set_num_threads(1)
+        params, everything = load(), open_packed(faces_at)
+        faces = everything.select(everything.column("split") == "pretrain")
+        torch.manual_seed(seed)
+        network = EncoderConfig(params.prepare.image_size, params.network.backbone, params.network.backbone_args)
+        model = build_method(ROWS[row][0], settings_of(row), network, params.views)
+        (WORK / "logs").mkdir(parents=True, exist_ok=True)
+        with open(WORK / "logs" / f"{row}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
+            train(model, faces, SCHEDULE, seed=seed, data="study", out=out, checkpoints=WORK / "checkpoints",
+                  device=torch.device("cpu"), label=f"{row}, seed {seed}")  # fmt: skip
+    return row, seed, time.monotonic() - began
+
+
+def evaluate_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
+    """Evaluate one trained row, unless it is done."""
+    row, seed, faces_at = job
+    path, began = WORK / "evaluated" / f"{row}-{seed}.csv", time.monotonic()
+    if not path.exists():
+        torch.set_num_threads(1)
+        encoder = load_encoder(WORK / "trained" / f"{row}-{seed}")
+        (WORK / "logs").mkdir(parents=True, exist_ok=True)
+        with open(WORK / "logs" / f"{row}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
+            found = evaluate(encoder, [open_packed(faces_at)], PROBE, method=row, seed=seed, device="cpu",
+                             work=WORK / "probe" / f"{row}-{seed}", shared=WORK / "corrupted")  # fmt: skip
+        write_results(found, path)
+    return row, seed, time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    params, demo = load(), load().demo
+    faces_at, began, said = WORK / "prepared" / "rendered", time.monotonic(), []
+
+    def say(text: str) -> None:
+        line = f"{time.monotonic() - began:7.0f} s  {text}"
+        said.append(line)
+        print(line, flush=True)
+
+    if not (WORK / "prepared/summary.json").exists():
+        make_demo_set(WORK / "demo", params.seed, demo.image_size, demo.pretrain_identities, demo.probe_identities,
+                      demo.clips_per_identity, FRAMES, demo.workers)  # fmt: skip
+        prepare(WORK / "demo", WORK / "prepared", "demo", params.prepare.image_size)
+    say(f"{len(open_packed(faces_at)):,} faces are there")
+    jobs = [(row, seed, faces_at) for seed in range(1, options.seeds + 1) for row in ROWS]
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for work, what in ((train_row, "trained"), (evaluate_row, "evaluated")):
+            for done, (row, seed, seconds) in enumerate(pool.imap_unordered(work, jobs), 1):
+                say(f"{what} {row}, seed {seed}: {seconds:.0f} s ({done} of {len(jobs)})")
+    results = pd.concat([read_results(WORK / "evaluated" / f"{row}-{seed}.csv") for row, seed, _ in jobs], ignore_index=True)
+    write_results(results, OUT / "results.csv")
+    table = ssl_fer_table(results)
+    for suffix, write in (("md", table_formats.markdown), ("csv", table_formats.csv_text), ("tex", table_formats.latex)):
+        with write_aside(OUT / f"table.{suffix}") as aside:
+            aside.write_text(write(table), encoding="utf-8")
+    about = {
+        "command": f"python -m tests.benchmarks.study_ssl_fer --seeds {options.seeds}", "machine": machine(), "versions": versions(),
+        "demo": asdict(demo) | {"frames_per_clip": FRAMES}, "prepare": asdict(params.prepare), "network": asdict(params.network),
+        "views": asdict(params.views), "schedule": asdict(SCHEDULE), "probe": asdict(PROBE),
+        "rows": {row: {"method": method, **asdict(settings_of(row))} for row, (method, _) in ROWS.items()},
+    }  # fmt: skip
+    with write_aside(OUT / "settings.json") as aside:
+        aside.write_text(json.dumps(about, indent=1, default=str) + "\n")
+    with write_aside(OUT / "log.txt") as aside:
+        aside.write_text("\n".join(said) + "\n")
+    print((OUT / "table.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
