@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lib.datasets import folder, orl, rendered
+from lib.datasets import au_lists, bp4d, disfa, folder, orl, rendered
 from lib.datasets.errors import DatasetError
 from lib.datasets.table import FaceTable
 
-DATASETS = {"rendered": rendered, "orl": orl, "folder": folder}
+DATASETS = {"rendered": rendered, "orl": orl, "folder": folder, "bp4d": bp4d, "disfa": disfa, "au_lists": au_lists}
 
 __all__ = ["DATASETS", "DatasetError", "FaceTable", "describe", "open_dataset"]
 
@@ -20,7 +20,8 @@ def _module(name: str):
 def open_dataset(name: str, root: str | Path, **options) -> FaceTable:
     """Open the data set ``name`` whose files lie in ``root``; the pixels are read later, row by row.
 
-    ``options`` are those of the set's own ``open_set``: 'folder' takes ``image_size=(H, W)``.
+    ``options`` are those of the set's own ``open_set``: 'folder' takes ``image_size=(H, W)``, 'bp4d', 'disfa' and
+    'au_lists' also ``partial=True``.
 
     Raises:
         DatasetError: names the path, what was expected there and where to get it.

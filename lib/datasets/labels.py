@@ -6,15 +6,10 @@ import numpy as np
 import pandas as pd
 
 from lib.datasets.columns import EXPRESSIONS, NO_LABEL, SPLITS, Column, column, known_columns
-from lib.datasets.errors import DatasetError
+from lib.datasets.errors import DatasetError, counted
 from lib.datasets.table import LANDMARKS
 
 _UNKNOWN_AU = ("9", "-1")  # how the published action unit sets write 'not coded'
-
-
-def _name(items: list, what: str) -> str:
-    shown = ", ".join(str(item) for item in items[:5])
-    return f"{len(items)} {what}: {shown}{' ...' if len(items) > 5 else ''}"
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -28,7 +23,7 @@ def _read(path: Path) -> pd.DataFrame:
                            f" {', '.join(cells.columns)}; separate the columns by commas")
     unknown = [name for name in cells.columns if name not in ("file", "landmarks") and column(name) is None]
     if unknown:
-        raise DatasetError(f"{path}: {_name(unknown, 'unknown columns')}; known are file, {known_columns()}")
+        raise DatasetError(f"{path}: {counted(unknown, 'unknown columns')}; known are file, {known_columns()}")
     cells = cells.apply(lambda cell: cell.str.strip())
     cells["file"] = [PurePosixPath(file.replace("\\", "/")).as_posix() for file in cells["file"]]
     return cells
@@ -56,17 +51,17 @@ def read_labels(path: Path, files: list[str]) -> tuple[pd.DataFrame, np.ndarray 
                         ([file for file in at if file not in known], "rows without an image"),
                         ([file for file in files if file not in at], "images without a row")):
         if items:
-            problems.append(_name(items, what))
+            problems.append(counted(items, what))
     columns = {}
     for name in cells.columns.drop(["file", "landmarks"], errors="ignore"):
         columns[name], wrong = _parse(name, column(name), cells[name])
         if wrong:
-            problems.append(_name(wrong, f"wrong cells in {name} ({column(name).meaning})"))
+            problems.append(counted(wrong, f"wrong cells in {name} ({column(name).meaning})"))
     landmarks = None
     if "landmarks" in cells:
         landmarks, wrong = _parse_landmarks(cells["landmarks"])
         if wrong:
-            problems.append(_name(wrong, f"wrong cells in landmarks ({2 * LANDMARKS} numbers separated by spaces)"))
+            problems.append(counted(wrong, f"wrong cells in landmarks ({2 * LANDMARKS} numbers separated by spaces)"))
     if problems:
         raise DatasetError(f"{path}: the labels do not match the {len(files)} images: {'; '.join(problems)}. "
                            "Every image needs one row (leave a cell empty where a label is unknown)")

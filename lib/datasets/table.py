@@ -29,14 +29,16 @@ class FaceTable:
             number.
         image_size: (H, W) in pixels, or None when the images differ in size (then read them one at a time).
         rows: DataFrame, one row an image, index 0..n-1. Landmarks are not in it, they have their own method.
+        left_out: sentences on what of the data set is not in the table (frames without an image, say), for whoever prints
+            a score.
     """
 
     def __init__(self, *, name: str, source: str, licence: str, credit: str, image_size: tuple[int, int] | None,
                  rows: pd.DataFrame, reader: PixelReader, landmarks: np.ndarray | None = None,
-                 index: np.ndarray | None = None):
+                 index: np.ndarray | None = None, left_out: tuple[str, ...] = ()):
         """``landmarks`` float32 [N,68,2] of all images of ``reader``; ``index`` [n]: which of these N the rows are."""
         self.name, self.source, self.licence, self.credit = name, source, licence, credit
-        self.image_size = image_size
+        self.image_size, self.left_out = image_size, tuple(left_out)
         self.rows = rows.reset_index(drop=True)
         self._reader, self._landmarks = reader, landmarks
         self._index = np.arange(len(rows), dtype=np.int64) if index is None else index
@@ -90,7 +92,7 @@ class FaceTable:
         local = self._local(index)
         return FaceTable(name=self.name, source=self.source, licence=self.licence, credit=self.credit,
                          image_size=self.image_size, rows=self.rows.iloc[local], reader=self._reader,
-                         landmarks=self._landmarks, index=self._index[local])
+                         landmarks=self._landmarks, index=self._index[local], left_out=self.left_out)
 
     def with_rows(self, rows: pd.DataFrame) -> "FaceTable":
         """The same images with other annotations, row by row."""
@@ -98,7 +100,7 @@ class FaceTable:
             raise ValueError(f"rows: expected {len(self)}, one an image, got {len(rows)}")
         return FaceTable(name=self.name, source=self.source, licence=self.licence, credit=self.credit,
                          image_size=self.image_size, rows=rows, reader=self._reader, landmarks=self._landmarks,
-                         index=self._index)
+                         index=self._index, left_out=self.left_out)
 
     def _positions(self, index) -> np.ndarray:
         return self._index if index is None else self._index[self._local(index)]
