@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lib.losses.checks import positive_number, same_shape
@@ -18,6 +19,7 @@ from lib.losses.checks import positive_number, same_shape
 BRANCHES = ("max", "mean", "self")
 PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
 UNKNOWN = (-1, 9)
+NEVER = -1e30  # a logit whose exponential is 0 beside any other
 # The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
 FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
 
@@ -83,7 +85,7 @@ def aunce_loss(
     if weights is not None and (weights.shape != (units,) or not weights.is_floating_point()):
         raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
     with torch.autocast(u1.device.type, enabled=False):
-        u = torch.cat([u1, u2]).float().permute(2, 0, 1)  # [K, M, D]
+        u = torch.cat([u1.float().permute(2, 0, 1), u2.float().permute(2, 0, 1)], 1)  # [K, M, D]
         y = torch.cat([labels, labels]).T
         known = (y == 0) | (y == 1)
         each = anchor_losses(u @ u.mT, y == 1, known, branches, temperature, beta, released)
@@ -105,37 +107,63 @@ def anchor_losses(
         present, known: [K, M] bool.
         branches: K names.
     """
-    same = present[:, :, None] == present[:, None, :]
-    usable = known[:, None, :]
+    sides = torch.stack([present & known, ~present & known], 2).to(dots.dtype)
+    alike, other = sides @ sides.mT, sides @ sides.flip(2).mT  # 1 where both are known and agree, differ; else 0
     power = torch.where(present, beta[0], beta[1]).to(dots.dtype)[:, :, None] / temperature
-    negative = torch.logsumexp((dots * power).masked_fill(same | ~usable, -torch.inf), -1)
-    positive = torch.empty_like(negative)
-    for name in set(branches):
+    negative = _LogSumExp.apply(dots * power, other)
+    groups, found = [], []
+    for name in dict.fromkeys(branches):
         chosen = [k for k, branch in enumerate(branches) if branch == name]
-        positive[chosen] = _log_positive(name, dots[chosen] / temperature, (same & usable)[chosen], known[chosen], released)
-    # -log(pos / (pos + neg)) = log(1 + neg / pos); nothing to push away is -inf, and gives 0
+        groups += chosen
+        part = (dots, alike, known) if len(chosen) == len(branches) else (dots[chosen], alike[chosen], known[chosen])
+        found.append(_log_positive(name, *part, temperature, released))
+    place = sorted(range(len(groups)), key=groups.__getitem__)
+    positive = torch.cat(found)[place]
+    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
     return torch.where(known, F.softplus(negative - positive), 0.0)
 
 
-def _log_positive(name: str, logits: Tensor, alike: Tensor, known: Tensor, released: bool) -> Tensor:
-    """log pos_i of AUs with one kind of positive; logits, alike [K, M, M], known [K, M] -> [K, M]."""
-    rows = torch.arange(logits.shape[1], device=logits.device)
+def _log_positive(name: str, dots: Tensor, alike: Tensor, known: Tensor, temperature: float, released: bool) -> Tensor:
+    """log pos_i of AUs with one kind of positive; dots, alike [K, M, M], known [K, M] -> [K, M]."""
+    rows = torch.arange(dots.shape[1], device=dots.device)
     partner = (rows + len(rows) // 2) % len(rows)
-    own_view = logits[:, rows, partner]
-    if name == "self":
-        return own_view
-    itself = torch.eye(len(rows), dtype=torch.bool, device=logits.device)
+    if name != "self" and not released:
+        alike = alike.clone()
+        alike[:, rows, rows] = 0
     if name == "mean":
-        if released:
-            total = torch.logsumexp(logits.masked_fill(~alike, -torch.inf), -1)
-            return total - known.sum(1, keepdim=True).clamp(min=1).log()
-        alike = alike & ~itself
-        # an unknown row has no count; its loss is not looked at, only kept finite
-        return torch.logsumexp(logits.masked_fill(~alike, -torch.inf), -1) - alike.sum(-1).clamp(min=1).log()
-    if released:
-        return logits.masked_fill(~alike, -torch.inf).amax(-1)
-    alike = alike & ~itself & ~itself[partner]
-    return torch.where(alike.any(-1), logits.masked_fill(~alike, -torch.inf).amax(-1), own_view)
+        count = known.sum(1, keepdim=True) if released else alike.sum(2)
+        # an unknown row has no positives; its loss is not looked at, only kept finite
+        return _LogSumExp.apply(dots / temperature, alike) - count.clamp(min=1).log()
+    positive = partner.expand(known.shape)
+    if name == "max":
+        if not released:
+            alike[:, rows, partner] = 0
+        candidates = torch.add(dots.detach(), 1 - alike, alpha=NEVER)
+        positive = torch.where(alike.any(-1), candidates.argmax(-1), positive)
+    return dots.gather(2, positive[..., None])[..., 0] / temperature
+
+
+class _LogSumExp(torch.autograd.Function):
+    """log of the row sums of exp(logits) over the entries whose ``mask`` is 1; about NEVER in a row without any.
+
+    The masked entries are multiplied away behind the exponential and not sent to minus infinity before it: exponentials
+    that underflow take twenty times as long on a CPU, and a row of nothing but -inf has a gradient of NaN. The gradient,
+    the softmax over the unmasked entries, is what the forward pass holds anyway.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, mask: Tensor) -> Tensor:
+        top = torch.add(logits, 1 - mask, alpha=NEVER).amax(-1)
+        share = (logits - top[..., None]).clamp_(max=0).exp_().mul_(mask)
+        total = share.sum(-1).clamp_(min=0.5)  # the largest entry alone gives 1
+        ctx.save_for_backward(share, total)
+        return top + total.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        share, total = ctx.saved_tensors
+        return share * (grad / total)[..., None], None
 
 
 def _branches(branch: str | Sequence[str], units: int) -> list[str]:

@@ -49,8 +49,8 @@ def main() -> None:
         views = torch.rand(2 * IMAGES, 3, size, size, generator=generator, device=options.device)
         views = views.contiguous(memory_format=torch.channels_last)
         u1, u2 = (
-            F.normalize(torch.randn(IMAGES, width, UNITS, generator=generator, device=options.device), dim=1).requires_grad_()
-            for _ in range(2)
+            F.normalize(torch.randn(IMAGES, UNITS, width, generator=generator, device=options.device), dim=2).requires_grad_().mT
+            for _ in range(2)  # laid out in memory as the network gives them
         )
 
         def step():
