@@ -55,7 +55,7 @@ def slow_aunce(u1, u2, labels, branch, temperature=0.5, beta=(1.2, 0.8), release
 
 
 @pytest.mark.parametrize("released", [False, True])
-@pytest.mark.parametrize("branch", [*BRANCHES, ["self", "max", "mean"]])
+@pytest.mark.parametrize("branch", [*BRANCHES, ["self", "max", "mean"], ["mean", "self", "mean"]])
 @pytest.mark.parametrize("beta", [(1.2, 0.8), (0.5, 2.0)])
 def test_it_is_the_slow_one(batch, branch, released, beta):
     wanted = slow_aunce(*batch, branch, 0.3, beta, released)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch.nn import functional as F
 
 from lib.au_metrics import fold_scores
@@ -82,6 +83,21 @@ def test_the_scores_are_those_of_the_heads_of_the_chosen_epoch(data):
                     scores[~train] = heads(features[~train]).detach()
         again = fold_scores(scores.numpy(), labels.numpy(), fold, UNITS)
         np.testing.assert_allclose(found.scores[choice].f1, again.f1)
+
+
+def test_held_out_people_choose_the_epoch(data):
+    features, labels, fold, person = data
+    labels[:, 1] = torch.where(labels[:, 0] >= 0, (torch.rand(240, generator=seeded(9)) < 0.4).long(), -1)  # nothing to learn
+    found = linear_evaluation(features, labels, fold, person, UNITS, SHORT, seed=2)
+    for f in range(3):
+        train = np.flatnonzero(fold != f)
+        held = held_out_people(person[train], SHORT.held_out, 2)
+        macro = []
+        for heads in trained_heads(features[train[~held]], labels[train[~held]], SHORT, seeded(2000 + f)):
+            said, truth = (heads(features[train[held]]) >= 0).numpy(), labels[train[held]].numpy()
+            macro.append(np.mean([f1_score(truth[truth[:, k] >= 0, k], said[truth[:, k] >= 0, k]) for k in range(3)]))
+        assert found.epochs["validation"][f] == 1 + int(np.argmax(macro))
+    assert set(found.epochs["validation"]) != {30}
 
 
 def test_validation_does_not_look_at_test_labels(data):
