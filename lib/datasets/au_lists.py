@@ -125,7 +125,8 @@ def _check_folds(parts: dict[tuple[str, int], pd.DataFrame], findings: Findings)
         apart = sorted((set(train["file"]) | set(test["file"])) ^ set(truth))
         if apart:
             findings.wrong.append(counted(apart, f"images that only some lists have, found in fold {fold}"))
-        differ = [file for file, labels in zip(train["file"], train["labels"]) if truth.get(file, labels.tobytes()) != labels.tobytes()]
+        pairs = ((file, labels.tobytes()) for file, labels in zip(train["file"], train["labels"]))
+        differ = [file for file, labels in pairs if truth.get(file, labels) != labels]
         if differ:
             findings.wrong.append(counted(differ, f"images whose labels differ between training in fold {fold} and testing"))
 
@@ -144,7 +145,8 @@ def _check_weights(lists: Path, prefix: str, fold: int, labels: np.ndarray, find
 def _units(columns: int, units: tuple[int, ...] | None, lists: Path) -> tuple[int, ...]:
     known = {len(BP4D_UNITS): BP4D_UNITS, len(DISFA_UNITS): DISFA_UNITS}
     if units is None and columns not in known:
-        raise DatasetError(f"{lists}: {columns} label columns are neither BP4D's 12 nor DISFA's 8; say which AUs they are: units=(...)")
+        raise DatasetError(f"{lists}: {columns} label columns are neither BP4D's 12 nor DISFA's 8; say which AUs they are:"
+                           " units=(...)")  # fmt: skip
     units = known[columns] if units is None else tuple(units)
     if len(units) != columns:
         raise DatasetError(f"{lists}: expected {len(units)} label columns, one for each of AU {units}, got {columns}")

@@ -30,7 +30,7 @@ ABOUT = Description(
           " the faces of the 2D video frames yourself, 256 x 256 pixels as published, and keep the frames' numbers",
     tree="AUCoding/AU_OCC/F001_T1.csv ... M018_T8.csv    (a header; column 1 the frame's number, the others named by the AU)\n"
          "img/F001/T1/643.jpg ...                        (or img_256x256/; the number zero-padded or not; .jpg or .png)",
-    counts=f"{len(TASKS)} label files of each of 41 people, {sum(BP4D_TEST_FRAMES):,} coded frames; an AU is 1, 0, or 9 (unknown)",
+    counts=f"{len(TASKS)} label files of each of 41 people, {sum(BP4D_TEST_FRAMES):,} coded frames; an AU is 1, 0 or 9 (unknown)",
 )
 
 

@@ -40,7 +40,8 @@ class Findings:
         """Raise what is to be raised; return the rest, which the table's ``left_out`` says."""
         if self.wrong or (self.gaps and not partial):
             parts = self.wrong + ([] if partial else self.gaps + self.notes)
-            remedy = "" if self.wrong else " To use what is there, open it with partial=True; scores then say what they leave out."
+            remedy = " To use what is there, open it with partial=True; scores then say what they leave out."
+            remedy = "" if self.wrong else remedy
             raise DatasetError(f"{root}: {'; '.join(parts)}.{remedy}\n{about.text()}")
         return tuple(self.gaps + self.notes)
 

@@ -7,6 +7,7 @@ Reference:
 The loss is supervised: the labels say who is a positive and who a negative. It is no loss for pictures without labels.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -111,14 +112,14 @@ def anchor_losses(
     alike, other = sides @ sides.mT, sides @ sides.flip(2).mT  # 1 where both are known and agree, differ; else 0
     power = torch.where(present, beta[0], beta[1]).to(dots.dtype)[:, :, None] / temperature
     negative = _LogSumExp.apply(dots * power, other)
-    groups, found = [], []
-    for name in dict.fromkeys(branches):
-        chosen = [k for k, branch in enumerate(branches) if branch == name]
-        groups += chosen
-        part = (dots, alike, known) if len(chosen) == len(branches) else (dots[chosen], alike[chosen], known[chosen])
-        found.append(_log_positive(name, *part, temperature, released))
-    place = sorted(range(len(groups)), key=groups.__getitem__)
-    positive = torch.cat(found)[place]
+    if len(set(branches)) == 1:
+        positive = _log_positive(branches[0], dots, alike, known, temperature, released)
+    else:
+        found, order = [], sorted(range(len(branches)), key=lambda k: branches[k])
+        for name, group in itertools.groupby(order, key=lambda k: branches[k]):
+            chosen = torch.tensor(list(group), device=dots.device)
+            found.append(_log_positive(name, dots[chosen], alike[chosen], known[chosen], temperature, released))
+        positive = torch.cat(found)[torch.tensor(order, device=dots.device).argsort()]
     # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
     return torch.where(known, F.softplus(negative - positive), 0.0)
 

@@ -56,7 +56,8 @@ class AunceConfig:
     weight_decay: float = 1e-6
 
     def __post_init__(self):
-        for name, known in (("variant", ("corrected", "released", "first_release")), ("objective", ("contrast", "cross_entropy"))):
+        choices = {"variant": ("corrected", "released", "first_release"), "objective": ("contrast", "cross_entropy")}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
         for name in ("temperature", "beta_present", "beta_absent", "learning_rate"):
@@ -86,7 +87,8 @@ class Aunce(nn.Module):
     def __init__(self, config: AunceConfig, network: EncoderConfig, views: Views):
         super().__init__()
         self.config, self.view_config = config, views
-        graph = {"units": len(config.units), "width": config.width or None, "neighbours": config.neighbours, "layer": config.layer}
+        graph = {"units": len(config.units), "width": config.width or None, "neighbours": config.neighbours}
+        graph["layer"] = config.layer
         self.network = Encoder(replace(network, au_graph=graph, centre=config.crop))
         self.head = None
         if config.objective == "cross_entropy":

@@ -160,7 +160,8 @@ class Encoder(nn.Module):
         image, args = (image - PIXEL_MEAN) / PIXEL_STD, self.config.backbone_args
         maps = self.backbone(image) if args.get("features_only") else self.backbone.forward_features(image)
         last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
-        return token_map(maps, last, getattr(self.backbone, "num_prefix_tokens", 0), (self.config.au_graph or {}).get("layer", -1))
+        layer = (self.config.au_graph or {}).get("layer", -1)
+        return token_map(maps, last, getattr(self.backbone, "num_prefix_tokens", 0), layer)
 
     def unit_vectors(self, image: Tensor) -> Tensor:
         """One vector of length 1 per action unit, of prepared images [B, 3, S, S]: [B, D, K].

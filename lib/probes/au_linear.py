@@ -75,7 +75,9 @@ def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: G
         ValueError: wrong shapes or values, or no AU that anybody shows.
     """
     if features.dim() not in (2, 3) or len(features) != len(labels) or not features.is_floating_point():
-        raise ValueError(f"features: expected float [{len(labels)}, D] or [{len(labels)}, K, D], got {features.dtype} {list(features.shape)}")
+        raise ValueError(
+            f"features: expected float [{len(labels)}, D] or [{len(labels)}, K, D], got {features.dtype} {list(features.shape)}"
+        )
     if features.dim() == 3 and features.shape[1] != labels.shape[1]:
         raise ValueError(f"features: expected one vector for each of {labels.shape[1]} units, got {features.shape[1]}")
     heads = AuHeads(labels.shape[1], features.shape[-1], generator)
@@ -133,7 +135,8 @@ def linear_evaluation(
             raise ValueError(f"labels: no action unit is known to be present outside fold {name}, or only in held-out people")
 
         generator.manual_seed(seed * 1000 + number)
-        macro = [_macro(heads(features[judged]), labels[judged]) for heads in trained_heads(features[inside], labels[inside], recipe, generator)]
+        runs = trained_heads(features[inside], labels[inside], recipe, generator)
+        macro = [_macro(heads(features[judged]), labels[judged]) for heads in runs]
         chosen, best = int(np.argmax(macro)), -1.0
         generator.manual_seed(seed * 1000 + number)
         for epoch, heads in enumerate(trained_heads(features[train], labels[train], recipe, generator)):
@@ -147,13 +150,14 @@ def linear_evaluation(
         for choice, epoch in zip(CHOICES, (recipe.epochs - 1, chosen, best_epoch)):
             epochs[choice].append(epoch + 1)
     truth = labels.cpu().numpy()
-    scores = {choice: fold_scores(value.numpy(), truth, fold, units, learned=np.stack(learned)) for choice, value in found.items()}
+    learned = np.stack(learned)
+    scores = {choice: fold_scores(value.numpy(), truth, fold, units, learned=learned) for choice, value in found.items()}
     return LinearEvaluation(scores, {k: tuple(v) for k, v in epochs.items()}, (*left_out, *scores["last"].left_out))
 
 
 def evaluate_action_units(
-    encoder: nn.Module, table, *, units: Sequence[int] = BP4D_UNITS, recipe: Recipe = Recipe(), seed: int = 0, batch_size: int = 64,
-    device: torch.device | str = "cpu", own_vectors: bool = False,
+    encoder: nn.Module, table, *, units: Sequence[int] = BP4D_UNITS, recipe: Recipe = Recipe(), seed: int = 0,
+    batch_size: int = 64, device: torch.device | str = "cpu", own_vectors: bool = False,
 ) -> LinearEvaluation:  # fmt: skip
     """The linear evaluation of an encoder on the images of a face table that have a fold and a known label.
 
@@ -192,7 +196,8 @@ def _macro(scores: Tensor, labels: Tensor) -> float:
 def _check(labels: Tensor, fold: np.ndarray, person: np.ndarray, units: Sequence[int]) -> None:
     if labels.dim() != 2 or len(fold) != len(labels) or len(person) != len(labels) or len(units) != labels.shape[1]:
         raise ValueError(
-            f"labels, fold, person, units: expected [N, K], [N], [N], K, got {list(labels.shape)}, {len(fold)}, {len(person)}, {len(units)}"
+            f"labels, fold, person, units: expected [N, K], [N], [N], K, got {list(labels.shape)}, {len(fold)}, {len(person)},"
+            f" {len(units)}"
         )
     if (fold < 0).any() or len(np.unique(fold)) < 2:
         raise ValueError(f"fold: expected at least two folds >= 0, got {np.unique(fold).tolist()}")

@@ -155,11 +155,11 @@ def test_the_encoder_is_frozen_and_in_eval_mode(synthetic_faces, pixel_encoder):
     )  # fmt: skip
     rows = np.setdiff1d(np.arange(len(table)), [0, 1, 2])
     features = encoder.eval()(table.images(rows).float() / 255).detach()
-    labels = torch.as_tensor(au_labels(table)[rows])
-    again = linear_evaluation(features, labels, table.column("fold")[rows], table.column("identity")[rows], BP4D_UNITS, Recipe(epochs=2), 0)
+    rest = (torch.as_tensor(au_labels(table)[rows]), table.column("fold")[rows], table.column("identity")[rows], BP4D_UNITS)
+    again = linear_evaluation(features, *rest, Recipe(epochs=2), 0)
     np.testing.assert_allclose(found.scores["last"].f1, again.scores["last"].f1)
     own = evaluate_action_units(encoder, table, recipe=Recipe(epochs=2), own_vectors=True)
-    split = linear_evaluation(features.view(-1, 12, 2), labels, table.column("fold")[rows], table.column("identity")[rows], BP4D_UNITS, Recipe(epochs=2), 0)
+    split = linear_evaluation(features.view(-1, 12, 2), *rest, Recipe(epochs=2), 0)
     np.testing.assert_allclose(own.scores["last"].f1, split.scores["last"].f1)
 
 
@@ -169,7 +169,8 @@ def test_the_probe_of_the_pipeline_can_use_the_same_heads(synthetic_faces, pixel
     recipe = Recipe(epochs=3, batch_size=32, learning_rate=0.01)
     task = action_units_task(encoder, table, rows, l2=0.01, batch_size=64, device="cpu", recipe=recipe)
     scores = task.scores_fn(torch.arange(60))(task.images.float() / 255)
-    features, labels, fold = encoder(table.images().float() / 255).detach(), torch.as_tensor(au_labels(table)), table.column("fold")
+    features = encoder(table.images().float() / 255).detach()
+    labels, fold = torch.as_tensor(au_labels(table)), table.column("fold")
     for f in range(3):
         *_, heads = trained_heads(features[fold != f], labels[fold != f], recipe, seeded(f))
         mine = fold[rows] == f
@@ -178,11 +179,14 @@ def test_the_probe_of_the_pipeline_can_use_the_same_heads(synthetic_faces, pixel
 
 def test_bad_input(data):
     features, labels, fold, person = data
+    def run(labels=labels, fold=fold, units=UNITS):
+        return linear_evaluation(features, labels, fold, person, units, SHORT, 0)
+
     cases = [
-        (lambda: linear_evaluation(features, labels, fold * 0, person, UNITS, SHORT, 0), r"fold: expected at least two folds >= 0, got \[0\]"),
-        (lambda: linear_evaluation(features, labels, np.arange(240) % 3, person, UNITS, SHORT, 0), r"persons in more than one fold: \[0"),
-        (lambda: linear_evaluation(features, labels, fold, person, (1, 2), SHORT, 0), "labels, fold, person, units: expected"),
-        (lambda: linear_evaluation(features, labels * 0, fold, person, UNITS, SHORT, 0), "no action unit is known to be present outside fold 0"),
+        (lambda: run(fold=fold * 0), r"fold: expected at least two folds >= 0, got \[0\]"),
+        (lambda: run(fold=np.arange(240) % 3), r"persons in more than one fold: \[0"),
+        (lambda: run(units=(1, 2)), "labels, fold, person, units: expected"),
+        (lambda: run(labels=labels * 0), "no action unit is known to be present outside fold 0"),
         (lambda: next(trained_heads(features[:5], labels, SHORT, seeded())), r"features: expected float \[240, D\]"),
         (lambda: next(trained_heads(features.view(240, 2, 3), labels, SHORT, seeded())), "one vector for each of 3 units, got 2"),
         (lambda: Recipe(epochs=0), "epochs: expected at least 1"),
