@@ -1,7 +1,7 @@
 """Scores of action units in subject-exclusive folds, as published, and what they leave out. Fractions in [0, 1].
 
-The published figure is the mean over the folds of each fold's F1 (methods/aunce.md, B3). F1 of pooled counts and the mean
-of the folds' F1 differ; both are here, so that nobody has to guess which one a table holds.
+The figure that AUNCE and ME-GraphAU publish is the mean over the folds of each fold's F1: AUNCE's logs of the folds average
+to its table. F1 of pooled counts is another number; both are here, so that nobody has to guess which one a table holds.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """The list files of ME-GraphAU: for each of three folds, which images train and test, and their action units.
 
 Reference:
-    methods/aunce.md, B2. The lists of images are published whole, those of the labels as stubs of 5 lines: who has the labels
-    makes them. Scores depend on these lists, so whoever has them can use them here as they are.
+    The tools and lists of ME-GraphAU and AUNCE. The lists of images are published whole, those of the labels as stubs of 5
+    lines: who has the labels makes them. Scores depend on these lists, so whoever has them can use them here as they are.
 """
 
 from pathlib import Path, PurePosixPath

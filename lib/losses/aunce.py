@@ -1,8 +1,8 @@
 """AUNCE: InfoNCE of each action unit, with three kinds of positives and re-weighted negatives.
 
 Reference:
-    [1] AUNCE, contrastive learning of facial action units: the released loss `au_infonce_loss` and its first release of
-        February 2024. The formulas stand in methods/aunce.md (B1.3) and are repeated at :func:`aunce_loss`.
+    [1] AUNCE, contrastive learning of facial action units: the released loss (`losses.py`, `au_infonce_loss`) and its first
+        release of February 2024. What of it ``released`` keeps and the corrected form changes stands at :func:`aunce_loss`.
 
 The loss is supervised: the labels say who is a positive and who a negative. It is no loss for pictures without labels.
 """
@@ -15,11 +15,10 @@ from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lib.losses.checks import positive_number, same_shape
+from lib.losses.checks import au_labels, positive_number, same_shape
 
 BRANCHES = ("max", "mean", "self")
 PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
-UNKNOWN = (-1, 9)
 NEVER = -1e30  # a logit whose exponential is 0 beside any other
 # The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
 FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
@@ -85,15 +84,17 @@ def aunce_loss(
         raise ValueError(f"beta: expected two numbers > 0 (AU present, AU absent), got {beta}")
     if weights is not None and (weights.shape != (units,) or not weights.is_floating_point()):
         raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
+    order = sorted(range(units), key=lambda k: branches[k])  # AUs of one kind side by side: see anchor_losses
+    place = torch.tensor(order, device=u1.device)
     with torch.autocast(u1.device.type, enabled=False):
-        u = torch.cat([u1.float().permute(2, 0, 1), u2.float().permute(2, 0, 1)], 1)  # [K, M, D]
-        y = torch.cat([labels, labels]).T
+        u = torch.cat([view.float().permute(2, 0, 1)[place] for view in (u1, u2)], 1)  # [K, M, D]
+        y = labels.T[place].repeat(1, 2)
         known = (y == 0) | (y == 1)
-        each = anchor_losses(u @ u.mT, y == 1, known, branches, temperature, beta, released)
+        each = anchor_losses(u @ u.mT, y == 1, known, [branches[k] for k in order], temperature, beta, released)
         count = known.sum(1)
         per_unit = each.sum(1) / count.clamp(min=1)
         if weights is not None:
-            per_unit = per_unit * weights.float()
+            per_unit = per_unit * weights.float()[place]
         return per_unit.sum() / (count > 0).sum().clamp(min=1)
 
 
@@ -103,45 +104,41 @@ def anchor_losses(
 ) -> Tensor:  # fmt: skip
     """loss_i of every AU and row from the products u_i . u_j; 0 where the label is not known.
 
+    Each run of equal branches is worked on at once, without copies; so sorted AUs are fastest.
+
     Args:
         dots: [K, M, M] in any floating type; rows i and i + M/2 are the two views of one image.
         present, known: [K, M] bool.
         branches: K names.
     """
     sides = torch.stack([present & known, ~present & known], 2).to(dots.dtype)
-    alike, other = sides @ sides.mT, sides @ sides.flip(2).mT  # 1 where both are known and agree, differ; else 0
     power = torch.where(present, beta[0], beta[1]).to(dots.dtype)[:, :, None] / temperature
-    negative = _LogSumExp.apply(dots * power, other)
-    if len(set(branches)) == 1:
-        positive = _log_positive(branches[0], dots, alike, known, temperature, released)
-    else:
-        found, order = [], sorted(range(len(branches)), key=lambda k: branches[k])
-        for name, group in itertools.groupby(order, key=lambda k: branches[k]):
-            chosen = torch.tensor(list(group), device=dots.device)
-            found.append(_log_positive(name, dots[chosen], alike[chosen], known[chosen], temperature, released))
-        positive = torch.cat(found)[torch.tensor(order, device=dots.device).argsort()]
+    negative = _LogSumExp.apply(dots * power, sides @ sides.flip(2).mT)
+    runs = [(name, len(list(group))) for name, group in itertools.groupby(branches)]
+    parts = zip(runs, *(x.split([length for _, length in runs]) for x in (dots, sides)))
+    positive = torch.cat([_log_positive(name, dots, sides, temperature, released) for (name, _), dots, sides in parts])
     # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
     return torch.where(known, F.softplus(negative - positive), 0.0)
 
 
-def _log_positive(name: str, dots: Tensor, alike: Tensor, known: Tensor, temperature: float, released: bool) -> Tensor:
-    """log pos_i of AUs with one kind of positive; dots, alike [K, M, M], known [K, M] -> [K, M]."""
+def _log_positive(name: str, dots: Tensor, sides: Tensor, temperature: float, released: bool) -> Tensor:
+    """log pos_i of AUs with one kind of positive: dots [K, M, M], sides [K, M, 2] (1 where known and present, and known
+    and absent) -> [K, M]."""
     rows = torch.arange(dots.shape[1], device=dots.device)
     partner = (rows + len(rows) // 2) % len(rows)
-    if name != "self" and not released:
-        alike = alike.clone()
+    if name == "self":
+        return dots[:, rows, partner] / temperature
+    alike = sides @ sides.mT  # 1 where both are known and agree, else 0
+    if not released:
         alike[:, rows, rows] = 0
     if name == "mean":
-        count = known.sum(1, keepdim=True) if released else alike.sum(2)
+        count = sides.sum((1, 2))[:, None] if released else alike.sum(2)
         # an unknown row has no positives; its loss is not looked at, only kept finite
         return _LogSumExp.apply(dots / temperature, alike) - count.clamp(min=1).log()
-    positive = partner.expand(known.shape)
-    if name == "max":
-        if not released:
-            alike[:, rows, partner] = 0
-        candidates = torch.add(dots.detach(), 1 - alike, alpha=NEVER)
-        positive = torch.where(alike.any(-1), candidates.argmax(-1), positive)
-    return dots.gather(2, positive[..., None])[..., 0] / temperature
+    if not released:
+        alike[:, rows, partner] = 0
+    nearest = torch.add(dots.detach(), 1 - alike, alpha=NEVER).argmax(-1)
+    return dots.gather(2, torch.where(alike.any(-1), nearest, partner)[..., None])[..., 0] / temperature
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -178,13 +175,4 @@ def _check(u1: Tensor, u2: Tensor, labels: Tensor) -> None:
     if u1.dim() != 3 or not u1.is_floating_point() or not u1.numel():
         raise ValueError(f"u1: expected a non-empty float tensor [B, D, K], got {u1.dtype} {list(u1.shape)}")
     same_shape("u2", u2, "u1", u1)
-    check_labels(labels, len(u1), u1.shape[2])
-
-
-def check_labels(labels: Tensor, batch: int, units: int) -> None:
-    """``labels`` must be [batch, units] of 0, 1 or unknown (9, -1)."""
-    if labels.shape != (batch, units):
-        raise ValueError(f"labels: expected [{batch}, {units}], one an image and AU, got {list(labels.shape)}")
-    wrong = ~torch.isin(labels.float(), torch.tensor((0.0, 1.0, *UNKNOWN), device=labels.device))
-    if wrong.any():
-        raise ValueError(f"labels: expected 0, 1, or 9 or -1 (unknown), got {labels[wrong].unique()[:5].tolist()}")
+    au_labels(labels, len(u1), u1.shape[2])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.losses.aunce import check_labels
+from lib.losses.checks import au_labels
 
 
 def inverse_rate_weights(labels: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def inverse_rate_weights(labels: Tensor) -> Tensor:
     """
     if labels.dim() != 2 or not labels.numel():
         raise ValueError(f"labels: expected [N, K] with N, K >= 1, got {list(labels.shape)}")
-    check_labels(labels, *labels.shape)
+    au_labels(labels, *labels.shape)
     present = (labels == 1).sum(0).double()
     if not (present > 0).any():
         raise ValueError("labels: no action unit is known to be present in any image, so none can be learned")
@@ -46,7 +46,7 @@ def weighted_bce(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """
     if logits.dim() != 2 or not logits.is_floating_point() or not logits.numel():
         raise ValueError(f"logits: expected a non-empty float tensor [B, K], got {logits.dtype} {list(logits.shape)}")
-    check_labels(labels, *logits.shape)
+    au_labels(labels, *logits.shape)
     if weights.shape != logits.shape[1:] or not weights.is_floating_point():
         raise ValueError(f"weights: expected float [{logits.shape[1]}], got {weights.dtype} {list(weights.shape)}")
     known = (labels == 0) | (labels == 1)

@@ -1,8 +1,8 @@
 """AUNCE: contrastive learning of action units from AU labels, and its supervised ancestor.
 
 References:
-    [1] AUNCE: the released code; what it does stands in methods/aunce.md (B1). Its network is in lib.models.au_graph, its
-        loss in lib.losses.aunce, its views in lib.methods.aunce_views.
+    [1] AUNCE: the released code. Its network is in lib.models.au_graph, its loss in lib.losses.aunce, its views in
+        lib.methods.aunce_views.
     [2] Luo et al., ME-GraphAU, IJCAI 2022: the ancestor, the same network trained by weighted cross-entropy.
 """
 

@@ -1,8 +1,8 @@
 """Linear evaluation of action units as published, with an honest choice of the epoch beside the published one.
 
 References:
-    [1] AUNCE (`linear_graph_au.py`, deleted from its repository in January 2025; methods/aunce.md B1.5): a linear head per AU
-        on frozen features, weighted cross-entropy, Adam 1e-3, weight decay 1e-6, batches of 256, 100 epochs.
+    [1] AUNCE (`linear_graph_au.py`, deleted from its repository in January 2025, still in its history): a linear head per AU on
+        frozen features, weighted cross-entropy, Adam 1e-3, weight decay 1e-6, batches of 256, 100 epochs.
 
 The published script leaves batch norm and drop-path in training mode while it calls the encoder frozen, and looks at the
 test images after every epoch without other images to choose by. Here the encoder is in eval mode, so that its features can
