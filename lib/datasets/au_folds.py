@@ -1,8 +1,8 @@
 """The published subject-exclusive folds of BP4D and DISFA, as ME-GraphAU, AUNCE and most others use them.
 
 Reference:
-    README and lists of AUNCE and ME-GraphAU: three parts by subject. Fold 1 trains on parts 1 and 2 and tests part 3, fold 2 tests part 2, fold 3
-    tests part 1. The folds are numbered 0, 1, 2 here, and a subject's fold is the one that tests it.
+    README and lists of AUNCE and ME-GraphAU: three parts by subject. Fold 1 trains on parts 1 and 2 and tests part 3, fold 2
+    tests part 2, fold 3 tests part 1. The folds are numbered 0, 1, 2 here, and a subject's fold is the one that tests it.
 """
 
 BP4D_PARTS = (
