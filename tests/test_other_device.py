@@ -19,7 +19,9 @@ from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.structured import structured_attack
 from lib.evaluation import Attacked, ProbeParams, evaluate
 from lib.methods import METHODS, build_method
+from lib.methods.aunce import Aunce, AunceConfig
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.probes.au_linear import Recipe, evaluate_action_units
 from lib.strong_attacks import Strong
 from lib.training import Schedule, train
 from lib.views import Views
@@ -104,6 +106,26 @@ def test_training(device, synthetic_faces, tmp_path, name, settings):
         device=device, label=name,
     )  # fmt: skip
     assert np.isfinite(history[-1]["loss"]) and (tmp_path / "out" / "encoder.safetensors").is_file()
+
+
+@pytest.mark.parametrize("settings", [{}, {"variant": "first_release"}, {"objective": "cross_entropy"}])
+def test_aunce(device, make_faces, settings):
+    method = Aunce(AunceConfig(units=[1, 2, 4], width=8, **settings), TINY, Views()).to(device)
+    generator = torch.Generator(device).manual_seed(0)
+    labels = torch.tensor([[0, 1, 9], [1, 0, 0], [0, 0, 1], [1, 1, -1]])
+    method.learn_rates(labels)
+    for _ in range(4):  # all kinds of positives
+        (views,) = method.views(make_faces(4, 16).to(device), generator, labels)
+        loss = method.loss(views)["loss"]
+        loss.backward()
+        assert loss.device.type == device.type and torch.isfinite(loss)
+
+
+def test_linear_evaluation_of_action_units(device, synthetic_faces, pixel_encoder):
+    encoder = pixel_encoder(24).to(device)
+    for own_vectors in (False, True):
+        found = evaluate_action_units(encoder, synthetic_faces(), recipe=Recipe(epochs=2), device=device, own_vectors=own_vectors)
+        assert 0 < found.scores["validation"].f1_macro < 1
 
 
 def test_evaluation(device, synthetic_faces, tmp_path):

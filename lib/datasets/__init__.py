@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from lib.datasets import affectnet, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
+from lib.datasets import affectnet, au_lists, bp4d, disfa, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
 from lib.datasets.completeness import read_everything
 from lib.datasets.errors import DatasetError
 from lib.datasets.table import FaceTable
@@ -18,6 +18,9 @@ DATASETS = {
     "ferplus": ferplus,
     "rafdb": rafdb,
     "lfw": lfw,
+    "bp4d": bp4d,
+    "disfa": disfa,
+    "au_lists": au_lists,
 }
 
 __all__ = ["DATASETS", "DatasetError", "FaceTable", "describe", "open_dataset"]

@@ -7,10 +7,9 @@ class DatasetError(ValueError):
     """A data set on disk is not what it should be: names the path, what was expected, what came and the remedy."""
 
 
-def named(items: Sequence, what: str) -> str:
-    """``7 rows without an image: a, b, c, d, e ...``: all counted, the first five named."""
-    shown = ", ".join(str(item) for item in items[:5])
-    return f"{len(items)} {what}: {shown}{' ...' if len(items) > 5 else ''}"
+def named(items: Sequence, what: str, shown: int = 5) -> str:
+    """``7 rows without an image: a, b, c, d, e ...``: all counted, the first ``shown`` named."""
+    return f"{len(items)} {what}: {', '.join(str(item) for item in items[:shown])}{' ...' if len(items) > shown else ''}"
 
 
 def unreadable_images(where: str, errors: list[DatasetError]) -> DatasetError:

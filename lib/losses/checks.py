@@ -1,6 +1,9 @@
 """Argument checks that the losses share; each error names the argument, what was expected and what came."""
 
+import torch
 from torch import Tensor
+
+UNKNOWN = (-1, 9)  # how label files mark an action unit that was not coded
 
 
 def float_matrix(name: str, value: Tensor, shape: str) -> None:
@@ -23,3 +26,12 @@ def positive_number(name: str, value: float) -> None:
     """``value`` must be > 0 (NaN is not)."""
     if not value > 0:
         raise ValueError(f"{name}: expected a number > 0, got {value}")
+
+
+def au_labels(labels: Tensor, batch: int, units: int) -> None:
+    """``labels`` must be [batch, units] of 0, 1 or unknown (9, -1)."""
+    if labels.shape != (batch, units):
+        raise ValueError(f"labels: expected [{batch}, {units}], one an image and AU, got {list(labels.shape)}")
+    wrong = ~torch.isin(labels.float(), torch.tensor((0.0, 1.0, *UNKNOWN), device=labels.device))
+    if wrong.any():
+        raise ValueError(f"labels: expected 0, 1, or 9 or -1 (unknown), got {labels[wrong].unique()[:5].tolist()}")

@@ -3,15 +3,15 @@
 The preprocessing is part of the network, so that no caller can get it wrong and a perturbation of the pixels means the
 same for every encoder:
 
-    images [B, 3, H, W] -> resize -> blur (control) -> gain and offset, DAFR (DAR-SFRL) -> normalise -> timm backbone
-    -> readout (DAR-SFRL) -> features [B, D]
+    images [B, 3, H, W] -> centre (AUNCE) -> resize -> blur (control) -> gain and offset, DAFR (DAR-SFRL) -> normalise
+    -> timm backbone -> graph of action units (AUNCE) or readout (DAR-SFRL) -> features [B, D]
 
 or, where the representation is the pixels themselves (raw pixels; the released DAR-SFRL: the restored image), flatten
 instead of normalise and backbone; ``keep_image`` has both.
 
 File format: safetensors; the configuration as JSON in the metadata; the backbone's keys as timm names them, the
-restorer's behind ``restorer.``, the readout's behind ``readout.``. Plain ``timm.create_model(..., checkpoint_path=...)``
-loads a file that has neither.
+restorer's behind ``restorer.``, the readout's behind ``readout.``, the graph's behind ``au_graph.``. Plain
+``timm.create_model(..., checkpoint_path=...)`` loads a file that has none of these.
 """
 
 import json
@@ -27,11 +27,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.files import write_aside
+from lib.models.au_graph import AuGraph, token_map
 from lib.models.dafr import DAFR
 from lib.models.photometric import undo_gain_and_offset
 from lib.models.readout import Readout
 
 WEIGHTS = "encoder.safetensors"
+PARTS = ("restorer", "readout", "au_graph")  # what an encoder may have beside its backbone
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.25  # about those of face images; one constant, so that no data set leaks into the input
 
 
@@ -49,6 +51,10 @@ class EncoderConfig:
         readout: arguments of lib.models.readout.Readout (moving, components, weight), or None: the description is the
             representation.
         blur: sigma in px of a Gaussian blur before everything else; 0 is none. The blur-as-defence control.
+        au_graph: arguments of lib.models.au_graph.AuGraph (units, width, neighbours), and optionally which of several
+            maps it reads (layer, default the last), or None. The representation is then one unit vector per action
+            unit, one after the other: K times D numbers.
+        centre: share of the height and width that is kept around the centre, before everything else; 1 is all.
     """
 
     image_size: int
@@ -59,12 +65,18 @@ class EncoderConfig:
     keep_image: bool = False
     readout: dict | None = None
     blur: float = 0.0
+    au_graph: dict | None = None
+    centre: float = 1.0
 
     def __post_init__(self):
         if self.image_size < 8:
             raise ValueError(f"image_size: expected at least 8 px, got {self.image_size}")
         if self.blur < 0:
             raise ValueError(f"blur: expected a sigma >= 0, got {self.blur}")
+        if not 0 < self.centre <= 1:
+            raise ValueError(f"centre: expected a share in (0, 1], got {self.centre}")
+        if self.au_graph and self.backbone == "pixels":
+            raise ValueError("au_graph: a graph of action units needs a backbone, got 'pixels'")
 
 
 class Encoder(nn.Module):
@@ -75,26 +87,34 @@ class Encoder(nn.Module):
         self.config = config
         self.image_size = config.image_size
         self.restorer = DAFR(**config.restorer) if config.restorer else None
-        self.readout = None
+        self.readout = self.au_graph = None
         if config.backbone == "pixels":
             self.backbone = None
             self.dim = 3 * config.image_size**2
         else:
             self.backbone = timm.create_model(config.backbone, pretrained=False, num_classes=0, **config.backbone_args)
+            self.backbone.eval()
             with torch.no_grad():
-                self.backbone.eval()
+                if config.au_graph:
+                    settings = {name: value for name, value in config.au_graph.items() if name != "layer"}
+                    tokens = self.tokens(torch.zeros(1, 3, config.image_size, config.image_size))
+                    self.au_graph = AuGraph(tokens.shape[2], **settings).eval()
                 self.dim = self.describe(torch.zeros(1, 3, config.image_size, config.image_size)).shape[1]
-            self.backbone.train()
+            self.train()
         if config.readout:
             self.read_out(Readout(config.image_size, self.dim, **config.readout))
         self.to(memory_format=torch.channels_last)  # about 1.5x faster than the default on CPUs, no slower on GPUs
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Check, resize (antialiased), blur and undo gain and offset as configured: -> [B, 3, image_size, image_size]."""
+    def prepare(self, images: Tensor, centre: float = 1.0) -> Tensor:
+        """Check, keep the share ``centre``, resize (antialiased), blur and undo gain and offset as configured.
+
+        -> [B, 3, image_size, image_size]
+        """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images: expected float RGB in [0, 1], [B, 3, H, W], got {images.dtype} {list(images.shape)}")
         if not images.numel():
             raise ValueError(f"images: expected at least one image, got {list(images.shape)}")
+        images = centre_crop(images, centre)
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = F.interpolate(images, (self.image_size,) * 2, mode="bilinear", antialias=True, align_corners=False)
         images = gaussian_blur(images, self.config.blur) if self.config.blur else images
@@ -109,7 +129,7 @@ class Encoder(nn.Module):
         """
         if self.restorer is None:
             raise ValueError("this encoder has no restorer: only DAR-SFRL encoders restore")
-        return self.restorer(self.prepare(images))[0]
+        return self.restorer(self.prepare(images, self.config.centre))[0]
 
     def read_out(self, readout: Readout) -> None:
         """Put a fitted readout behind the description; it becomes a part of the encoder and of its file."""
@@ -119,19 +139,39 @@ class Encoder(nn.Module):
 
     def restored(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] -> what the representation is made of: prepared and, where there is DAFR, its last stage."""
-        image = self.prepare(images)
+        image = self.prepare(images, self.config.centre)
         return image if self.restorer is None else self.restorer(image)[0][-1]
 
     def describe(self, image: Tensor) -> Tensor:
         """Everything known of restored images [B, 3, S, S], before a readout chooses: pixels, backbone maps or both."""
         if self.backbone is None:
             return image.flatten(1)
+        if self.au_graph is not None:
+            return self.unit_vectors(image).mT.flatten(1)
         maps = self.backbone((image - PIXEL_MEAN) / PIXEL_STD)
         maps = maps if isinstance(maps, list) else [maps]  # timm's features_only gives the maps of several layers
         maps = [features.flatten(1) for features in ([image, *maps] if self.config.keep_image else maps)]
         # a part weighs in a distance by its mean square, not by how many values it has
         mean_size = sum(features.shape[1] for features in maps) / len(maps)
         return torch.cat([features * (mean_size / features.shape[1]) ** 0.5 for features in maps], 1)
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """The backbone's map before pooling, of prepared images [B, 3, S, S]: [B, L, C]."""
+        image, args = (image - PIXEL_MEAN) / PIXEL_STD, self.config.backbone_args
+        maps = self.backbone(image) if args.get("features_only") else self.backbone.forward_features(image)
+        last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
+        layer = (self.config.au_graph or {}).get("layer", -1)
+        return token_map(maps, last, getattr(self.backbone, "num_prefix_tokens", 0), layer)
+
+    def unit_vectors(self, image: Tensor) -> Tensor:
+        """One vector of length 1 per action unit, of prepared images [B, 3, S, S]: [B, D, K].
+
+        Raises:
+            ValueError: this encoder has no graph of action units.
+        """
+        if self.au_graph is None:
+            raise ValueError("this encoder has no graph of action units: only AUNCE encoders have one vector per unit")
+        return self.au_graph(self.tokens(image))
 
     def represent(self, image: Tensor) -> Tensor:
         """Features [B, dim] of restored images [B, 3, S, S]."""
@@ -141,6 +181,15 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] -> features [B, dim]; differentiable down to the pixels."""
         return self.represent(self.restored(images))
+
+
+def centre_crop(images: Tensor, share: float) -> Tensor:
+    """The middle of [B, C, H, W]: ``share`` of its height and width, rounded to whole pixels."""
+    if share == 1:
+        return images
+    sides = [max(1, round(side * share)) for side in images.shape[-2:]]
+    top, left = ((whole - side) // 2 for whole, side in zip(images.shape[-2:], sides))
+    return images[..., top : top + sides[0], left : left + sides[1]]
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
@@ -158,7 +207,7 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 def save_encoder(encoder: Encoder, path: str | os.PathLike) -> None:
     """Write weights and configuration as safetensors (whole or not at all)."""
     weights = {} if encoder.backbone is None else dict(encoder.backbone.state_dict())
-    for part in ("restorer", "readout"):
+    for part in PARTS:
         if (module := getattr(encoder, part)) is not None:
             weights |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
     weights = weights or {"empty": torch.zeros(0)}  # safetensors wants a tensor; raw pixels have none
@@ -189,7 +238,7 @@ def load_encoder(path_or_run: str | os.PathLike) -> Encoder:
         raise ValueError(f"{path}: no 'config' in its metadata, so it is not an encoder of this package")
     encoder = Encoder(EncoderConfig(**json.loads(metadata["config"])))
     parts, rest = [], {name: value for name, value in weights.items() if name != "empty"}
-    for part in ("restorer", "readout"):
+    for part in PARTS:
         own = {name: rest.pop(name) for name in list(rest) if name.startswith(f"{part}.")}
         parts.append((getattr(encoder, part), {name.removeprefix(f"{part}."): value for name, value in own.items()}))
     parts.append((encoder.backbone, rest))

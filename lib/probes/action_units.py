@@ -14,21 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib.datasets.action_units import BP4D_UNITS
 from lib.datasets.columns import AU_PRESENT_FROM, NO_LABEL
+from lib.probes.au_linear import Recipe, trained_heads
 from lib.probes.features import embed
 from lib.probes.linear import fit_binary
 from lib.probes.task import Task, TaskLeftOut, percent_f1
 
-BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
-
 
 def action_units_task(
-    encoder: nn.Module, table, rows, *, l2: float, batch_size: int, device: torch.device | str
+    encoder: nn.Module, table, rows, *, l2: float, batch_size: int, device: torch.device | str, recipe: Recipe | None = None
 ) -> Task:
     """Each of the test images ``rows`` is scored by the heads whose training folds did not show its person.
 
     The heads of fold f are fitted on all rows with ``fold`` >= 0 other than f, so test images of one fold are training
-    images of the others.
+    images of the others. ``recipe`` trains them as published, with the heads of lib.probes.au_linear after the last epoch;
+    None solves the convex problem, so that the score does not depend on a learning rate.
 
     Raises:
         TaskLeftOut: fewer than two folds, or no AU that can be scored.
@@ -55,12 +56,15 @@ def action_units_task(
     for f in folds:
         others = fold[usable] != f
         shown = usable[others]
-        head = fit_binary(
-            features[torch.as_tensor(others, device=device)],
-            torch.as_tensor(present[shown], device=device),
-            l2,
-            known=torch.as_tensor(known[shown], device=device),
-        )
+        mine = features[torch.as_tensor(others, device=device)]
+        if recipe is None:
+            head = fit_binary(
+                mine, torch.as_tensor(present[shown], device=device), l2, known=torch.as_tensor(known[shown], device=device)
+            )
+        else:
+            shown_labels = torch.as_tensor(np.where(known[shown], present[shown], NO_LABEL).astype(np.int64), device=device)
+            *_, head = trained_heads(mine, shown_labels, recipe, torch.Generator(mine.device).manual_seed(int(f)))
+            head.requires_grad_(False)
         weight.append(head.weight)
         bias.append(head.bias)
     weight, bias = torch.stack(weight), torch.stack(bias)  # [folds,K,D], [folds,K]

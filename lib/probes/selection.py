@@ -46,3 +46,17 @@ def test_rows(table, seed: int) -> np.ndarray:
     parts = [np.flatnonzero(stratum >= 0), np.flatnonzero(stratum < 0)]
     ordered = [part[balanced_order(person[part], stratum[part], seed)] for part in parts if len(part)]
     return rows[np.concatenate(ordered)]
+
+
+def held_out_people(person, share: float, seed: int) -> np.ndarray:
+    """Which of n images show the people that are held out to choose by: bool [n].
+
+    ``share`` of the people, rounded, at least one and not all of them, drawn with ``seed``: whole persons, because the
+    images of one person are too alike to judge each other by.
+    """
+    people, place = np.unique(person, return_inverse=True)
+    if len(people) < 2:
+        raise ValueError(f"person: expected at least two people to hold one out, got {len(people)}")
+    count = min(max(1, round(share * len(people))), len(people) - 1)
+    chosen = np.random.default_rng(seed).permutation(len(people))[:count]
+    return np.isin(place, chosen)

@@ -35,7 +35,7 @@ def test_a_missing_set_says_what_describe_prints(tmp_path, capsys, name):
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(DatasetError, match="expected one of rendered, orl, folder, .*, lfw, got 'olr'"):
+    with pytest.raises(DatasetError, match=f"expected one of {', '.join(DATASETS)}, got 'olr'"):
         open_dataset("olr", "data")
 
 

@@ -1,0 +1,178 @@
+"""AUNCE: InfoNCE of each action unit, with three kinds of positives and re-weighted negatives.
+
+Reference:
+    [1] AUNCE, contrastive learning of facial action units: the released loss (`losses.py`, `au_infonce_loss`) and its first
+        release of February 2024. What of it ``released`` keeps and the corrected form changes stands at :func:`aunce_loss`.
+
+The loss is supervised: the labels say who is a positive and who a negative. It is no loss for pictures without labels.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from lib.losses.checks import au_labels, positive_number, same_shape
+
+BRANCHES = ("max", "mean", "self")
+PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
+NEVER = -1e30  # a logit whose exponential is 0 beside any other
+# The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
+FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
+
+
+def draw_branches(units: int, generator: Generator, probabilities: Sequence[float] = PROBABILITIES) -> list[str]:
+    """Which kind of positive each of ``units`` AUs uses in this batch, drawn anew for every batch and AU [1].
+
+    Raises:
+        ValueError: not three probabilities >= 0 that sum to 1.
+    """
+    if len(probabilities) != len(BRANCHES) or min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
+        raise ValueError(f"probabilities: expected three numbers >= 0 with sum 1 ({', '.join(BRANCHES)}), got {probabilities}")
+    drawn = torch.rand(units, generator=generator, device=generator.device)
+    bounds = torch.tensor(probabilities, device=generator.device).cumsum(0)[:-1].contiguous()
+    return [BRANCHES[i] for i in torch.bucketize(drawn, bounds, right=True).tolist()]
+
+
+def aunce_loss(
+    u1: Tensor, u2: Tensor, labels: Tensor, branch: str | Sequence[str], temperature: float = 0.5,
+    beta: tuple[float, float] = (1.2, 0.8), released: bool = False, weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The AUNCE loss [1] of two views: mean over the known anchors of an AU, then over the AUs.
+
+    Of one AU, u holds the M = 2B unit vectors of both views and y their labels; s_ij = u_i . u_j / T. An anchor i has
+
+        neg_i = sum over j with y_j != y_i of exp(b_i s_ij),  b_i = beta[0] if y_i = 1, beta[1] if y_i = 0
+        loss_i = -log(pos_i / (pos_i + neg_i))
+
+    and its positives are, with P_i the rows j with y_j = y_i,
+
+        'max'   the largest exp(s_ij) of P_i without i and without the anchor's own other view, which is 'self' already;
+                an anchor with no other image of its label uses its own other view
+        'mean'  the mean of exp(s_ij) over P_i without i
+        'self'  exp(s_ij) of the own other view j
+
+    ``released=True``: 'max' is over all of P_i, i included, so it is always i itself and attracts nothing; 'mean' is the
+    sum over P_i, i included, divided by M instead of |P_i|, so that a rare label counts for less.
+
+    Rows of which an AU is not known are left out of that AU as if they were not in the batch (M is then the number of its
+    known rows). An anchor without negatives has loss 0, an AU unknown everywhere is left out, and a batch in which nothing
+    is known has loss 0. All sums of exponentials are taken in log space, so no temperature overflows.
+
+    Args:
+        u1, u2: [B, D, K], one unit vector an image and AU; row i of both shows the same image.
+        labels: [B, K] in {0, 1}; 9 or -1 is unknown.
+        branch: 'max', 'mean' or 'self', or one of these per AU (see :func:`draw_branches`).
+        temperature: T > 0.
+        beta: exponents > 0 of the negatives of an anchor whose AU is (present, absent).
+        weights: [K] factors of the AUs' losses, or None; see lib.losses.weighted_bce.inverse_rate_weights.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        ValueError: wrong shapes, types or values.
+    """
+    _check(u1, u2, labels)
+    units = u1.shape[2]
+    branches = _branches(branch, units)
+    positive_number("temperature", temperature)
+    if len(beta) != 2 or not (beta[0] > 0 and beta[1] > 0):
+        raise ValueError(f"beta: expected two numbers > 0 (AU present, AU absent), got {beta}")
+    if weights is not None and (weights.shape != (units,) or not weights.is_floating_point()):
+        raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
+    order = sorted(range(units), key=lambda k: branches[k])  # AUs of one kind side by side: see anchor_losses
+    place = torch.tensor(order, device=u1.device)
+    with torch.autocast(u1.device.type, enabled=False):
+        u = torch.cat([view.float().permute(2, 0, 1)[place] for view in (u1, u2)], 1)  # [K, M, D]
+        y = labels.T[place].repeat(1, 2)
+        known = (y == 0) | (y == 1)
+        each = anchor_losses(u @ u.mT, y == 1, known, [branches[k] for k in order], temperature, beta, released)
+        count = known.sum(1)
+        per_unit = each.sum(1) / count.clamp(min=1)
+        if weights is not None:
+            per_unit = per_unit * weights.float()[place]
+        return per_unit.sum() / (count > 0).sum().clamp(min=1)
+
+
+def anchor_losses(
+    dots: Tensor, present: Tensor, known: Tensor, branches: Sequence[str], temperature: float, beta: tuple[float, float],
+    released: bool,
+) -> Tensor:  # fmt: skip
+    """loss_i of every AU and row from the products u_i . u_j; 0 where the label is not known.
+
+    Each run of equal branches is worked on at once, without copies; so sorted AUs are fastest.
+
+    Args:
+        dots: [K, M, M] in any floating type; rows i and i + M/2 are the two views of one image.
+        present, known: [K, M] bool.
+        branches: K names.
+    """
+    sides = torch.stack([present & known, ~present & known], 2).to(dots.dtype)
+    power = torch.where(present, beta[0], beta[1]).to(dots.dtype)[:, :, None] / temperature
+    negative = _LogSumExp.apply(dots * power, sides @ sides.flip(2).mT)
+    runs = [(name, len(list(group))) for name, group in itertools.groupby(branches)]
+    parts = zip(runs, *(x.split([length for _, length in runs]) for x in (dots, sides)))
+    positive = torch.cat([_log_positive(name, dots, sides, temperature, released) for (name, _), dots, sides in parts])
+    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
+    return torch.where(known, F.softplus(negative - positive), 0.0)
+
+
+def _log_positive(name: str, dots: Tensor, sides: Tensor, temperature: float, released: bool) -> Tensor:
+    """log pos_i of AUs with one kind of positive: dots [K, M, M], sides [K, M, 2] (1 where known and present, and known
+    and absent) -> [K, M]."""
+    rows = torch.arange(dots.shape[1], device=dots.device)
+    partner = (rows + len(rows) // 2) % len(rows)
+    if name == "self":
+        return dots[:, rows, partner] / temperature
+    alike = sides @ sides.mT  # 1 where both are known and agree, else 0
+    if not released:
+        alike[:, rows, rows] = 0
+    if name == "mean":
+        count = sides.sum((1, 2))[:, None] if released else alike.sum(2)
+        # an unknown row has no positives; its loss is not looked at, only kept finite
+        return _LogSumExp.apply(dots / temperature, alike) - count.clamp(min=1).log()
+    if not released:
+        alike[:, rows, partner] = 0
+    nearest = torch.add(dots.detach(), 1 - alike, alpha=NEVER).argmax(-1)
+    return dots.gather(2, torch.where(alike.any(-1), nearest, partner)[..., None])[..., 0] / temperature
+
+
+class _LogSumExp(torch.autograd.Function):
+    """log of the row sums of exp(logits) over the entries whose ``mask`` is 1; about NEVER in a row without any.
+
+    The masked entries are multiplied away behind the exponential and not sent to minus infinity before it: exponentials
+    that underflow take twenty times as long on a CPU, and a row of nothing but -inf has a gradient of NaN. The gradient,
+    the softmax over the unmasked entries, is what the forward pass holds anyway.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, mask: Tensor) -> Tensor:
+        top = torch.add(logits, 1 - mask, alpha=NEVER).amax(-1)
+        share = (logits - top[..., None]).clamp_(max=0).exp_().mul_(mask)
+        total = share.sum(-1).clamp_(min=0.5)  # the largest entry alone gives 1
+        ctx.save_for_backward(share, total)
+        return top + total.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        share, total = ctx.saved_tensors
+        return share * (grad / total)[..., None], None
+
+
+def _branches(branch: str | Sequence[str], units: int) -> list[str]:
+    branches = [branch] * units if isinstance(branch, str) else list(branch)
+    if len(branches) != units or not set(branches) <= set(BRANCHES):
+        raise ValueError(f"branch: expected one of {', '.join(BRANCHES)}, or {units} of these, one an AU, got {branch!r}")
+    return branches
+
+
+def _check(u1: Tensor, u2: Tensor, labels: Tensor) -> None:
+    if u1.dim() != 3 or not u1.is_floating_point() or not u1.numel():
+        raise ValueError(f"u1: expected a non-empty float tensor [B, D, K], got {u1.dtype} {list(u1.shape)}")
+    same_shape("u2", u2, "u1", u1)
+    au_labels(labels, len(u1), u1.shape[2])

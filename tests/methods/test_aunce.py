@@ -1,0 +1,155 @@
+"""AUNCE and its ancestor: views with labels, losses, training in a loop of the test's own."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.losses.aunce import aunce_loss
+from lib.losses.weighted_bce import inverse_rate_weights
+from lib.methods.aunce import PUBLISHED, Aunce, AunceConfig
+from lib.models.encoder import Encoder, EncoderConfig
+from lib.views import Views
+
+UNITS = [1, 4, 12]
+SMALL = {"units": UNITS, "width": 12, "neighbours": 2, "learning_rate": 3e-3}
+
+
+@pytest.fixture
+def make(network):
+    def build(seed=0, **settings):
+        torch.manual_seed(seed)
+        return Aunce(AunceConfig(**SMALL | settings), network, Views())
+
+    return build
+
+
+@pytest.fixture
+def labelled():
+    """``labelled(n)``: a bright bar at one of three heights for each AU that is there, on noise; every tenth label unknown."""
+
+    def draw(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        g = torch.Generator().manual_seed(seed)
+        labels = (torch.rand(count, 3, generator=g) < torch.tensor([0.5, 0.3, 0.4])).long()
+        images = 0.3 * torch.rand(count, 3, 16, 16, generator=g)
+        for k, rows in enumerate((slice(1, 4), slice(6, 9), slice(11, 14))):
+            images[:, :, rows] += 0.6 * labels[:, k, None, None, None]
+        return images, labels.masked_fill(torch.rand(count, 3, generator=g) < 0.1, 9)
+
+    return draw
+
+
+def train(method, images, labels, steps):
+    """Own small loop: the training loop hands a method no labels."""
+    method.train()
+    if method.weighs_units:
+        method.learn_rates(labels)
+    optimizer, losses = method.optimizer(), []
+    for step in range(steps):
+        g = torch.Generator().manual_seed(step)
+        rows = torch.randperm(len(images), generator=g)[:32]
+        for views in method.views(images[rows], g, labels[rows]):
+            terms = method.loss(views)
+            optimizer.zero_grad()
+            terms["loss"].backward()
+            optimizer.step()
+            losses.append(terms["loss"].item())
+        method.after_step(step)
+    return losses
+
+
+@pytest.mark.parametrize("settings", [
+    {"variant": "corrected"}, {"variant": "released"}, {"variant": "first_release"}, {"objective": "cross_entropy"},
+])
+def test_the_loss_falls_and_the_units_become_separable(make, labelled, settings):
+    method = make(**settings)
+    losses = train(method, *labelled(128), 60)
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    images, labels = labelled(100, seed=1)
+    method.eval()
+    with torch.no_grad():
+        u = method.encoder()(images).view(100, 3, 12)
+    for k in range(3):
+        known = labels[:, k] != 9
+        x, y = u[known, k], labels[known, k] == 1
+        apart = x[y].mean(0) - x[~y].mean(0)
+        score = x @ apart
+        right = (score > (score[y].mean() + score[~y].mean()) / 2) == y
+        assert right.float().mean() > 0.8  # 0.67, 0.73 and 0.79 without training
+
+
+@pytest.mark.parametrize("variant, beta, released", [
+    ("corrected", (1.2, 0.8), False), ("released", (1.2, 0.8), True), ("first_release", (1.2, 0.4), True),
+])
+def test_the_loss_is_that_of_the_variant(make, labelled, variant, beta, released):
+    method = make(variant=variant)
+    images, labels = labelled(8)
+    method.learn_rates(labels)
+    (views,) = method.views(images, torch.Generator().manual_seed(3), labels)
+    assert views["images"].shape == (16, 3, 14, 14) and len(views["branch"]) == 3
+    found = method.loss(views)
+    first, second = method.embed(views["images"]).chunk(2)
+    weights = inverse_rate_weights(labels) if variant == "first_release" else None
+    wanted = aunce_loss(first, second, labels, views["branch"], 0.5, beta, released, weights)
+    assert found["loss"].item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert torch.equal(found["embedding"], first.flatten(1)) or torch.allclose(found["embedding"], first.flatten(1), atol=1e-5)
+
+
+def test_each_head_of_the_ancestor_sees_its_own_unit(make, labelled):
+    method = make(objective="cross_entropy").eval()
+    x = torch.randn(2, 3 * 12, 1)
+    logits = method.head(x)
+    changed = x.clone()
+    changed[:, 12:24] += 1
+    assert ((method.head(changed) != logits).squeeze(-1) == torch.tensor([False, True, False])).all()
+    images, labels = labelled(4)
+    assert method.views(images, torch.Generator().manual_seed(0), labels)[0]["images"].shape == (4, 3, 14, 14)
+
+
+def test_views_are_drawn_from_the_generator_alone(make, labelled):
+    method = make()
+    images, labels = labelled(6)
+    one, same, other = (method.views(images, torch.Generator().manual_seed(s), labels)[0] for s in (1, 1, 5))
+    assert torch.equal(one["images"], same["images"]) and one["branch"] == same["branch"]
+    assert not torch.equal(one["images"], other["images"])
+
+
+def test_everything_is_optimised_and_reached(make, labelled):
+    for settings in ({}, {"objective": "cross_entropy"}):
+        method = make(**settings)
+        images, labels = labelled(16)
+        method.learn_rates(labels)
+        method.loss(method.views(images, torch.Generator().manual_seed(0), labels)[0])["loss"].backward()
+        for part in filter(None, (method.network.backbone, method.network.au_graph, method.head)):
+            assert sum(p.grad.abs().sum() for p in part.parameters()) > 0
+        optimised = {id(p) for group in method.optimizer().param_groups for p in group["params"]}
+        assert optimised == {id(p) for p in method.parameters()}
+
+
+def test_weights_are_kept_with_the_method(make, labelled):
+    method, other = make(variant="first_release"), make(variant="first_release")
+    method.learn_rates(labelled(64)[1])
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(other.unit_weights, method.unit_weights) and other.unit_weights.sum().item() == pytest.approx(3)
+
+
+def test_bad_input(make, labelled):
+    images, labels = labelled(8)
+    method = make(variant="first_release")
+    views = method.views(images, torch.Generator(), labels)[0]
+    with pytest.raises(ValueError, match=r"unit_weights: .*call learn_rates\(labels\) before training"):
+        method.loss(views)
+    with pytest.raises(ValueError, match=r"labels: expected \[8, 3\], .*got \[8, 2\]"):
+        method.views(images, torch.Generator(), labels[:, :2])
+    for name, value in (("variant", "new"), ("objective", "mse"), ("temperature", 0.0), ("units", [1, 1]), ("units", []),
+                        ("crop", 1.5), ("width", -1), ("probabilities", [1.0, 1.0, 0.0])):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{name}: expected"):
+            AunceConfig(**{name: value})
+
+
+@pytest.mark.parametrize("network, tokens", [(PUBLISHED, (1, 49, 1024)), (EncoderConfig(224, "resnet50"), (1, 49, 2048))])
+def test_the_published_networks(network, tokens):
+    with torch.device("meta"):  # shapes only: nothing is computed
+        encoder = Encoder(replace(network, au_graph={"units": 12}))
+        assert encoder.tokens(torch.zeros(1, 3, 224, 224)).shape == tokens
+        assert encoder.unit_vectors(torch.zeros(2, 3, 224, 224)).shape == (2, tokens[2], 12)
