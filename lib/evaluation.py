@@ -33,7 +33,7 @@ from lib.strong_attacks import Strong, strong_jobs
 from lib.tally import Measured, tally
 
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
-CODE = ("evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
+CODE = ("evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
 
 
 @dataclass(frozen=True)
