@@ -100,6 +100,11 @@ class ClipIndex:
         self.distance = None if hard_interval is None else int(fps * hard_interval)
         if self.distance == 0:
             raise ValueError(f"hard_interval: expected at least a frame, 1/fps = {1 / fps:.3g} s, got {hard_interval:g}")
+        if self.distance is not None and self.distance <= self.offsets.max() and not released:
+            raise ValueError(
+                f"hard_interval: expected more than TimeAug's largest offset ({self.offsets.max()} frames, {self.offsets.max() / fps:.3g}"
+                f" s), got {hard_interval:g} s ({self.distance} frames): a positive might be its own hard negative"
+            )
         self.released = released
         local = frame - frame[self.first][self.owner]
         stride = int(local.max()) + 1 + int(self.offsets.max()) + (self.distance or 0)  # no step leads into another clip
@@ -137,7 +142,11 @@ class ClipIndex:
 
     def draw(self, generator: Generator) -> Tensor:
         """One anchor a clip and what is seen with it: table rows [clips, 2] (anchor, positive), or [clips, 4] with HardNeg
-        (anchor, positive, negative anchor, its positive). ``generator`` lies on the CPU."""
+        (anchor, positive, negative anchor, its positive). ``generator`` lies on the CPU.
+
+        The second pair never shows a frame of the first: where no other fits, its positive is the negative anchor itself, seen
+        twice. (``released``: it may, so that the very frame that is a positive is a negative too.)
+        """
         draws = torch.rand(7, len(self.used), dtype=torch.float64, generator=generator).numpy()
         clips = self.used
         low = self._usable_before[self.first[clips]]
@@ -146,7 +155,8 @@ class ClipIndex:
         frames = [anchor, self._partner(anchor, draws[1], draws[2])]
         if self.distance is not None:
             other = self._hard_negative(anchor, draws[3], draws[4])
-            frames += [other, self._partner(other, draws[5], draws[6])]
+            partner = self._partner(other, draws[5], draws[6], () if self.released else frames)
+            frames += [other, partner if self.released else np.where(partner < 0, other, partner)]
         found = np.stack(frames, 1)
         return torch.from_numpy(self.rows[found[(found >= 0).all(1)]])
 
@@ -179,9 +189,14 @@ class ClipIndex:
         found = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
         return np.where((self.key[found] == wanted) & (self.owner[found] == self.owner[places]), found, -1)
 
-    def _partner(self, places: np.ndarray, which: np.ndarray, side: np.ndarray) -> np.ndarray:
-        """TimeAug: the frame at a drawn offset, before or after where both exist; -1 where the drawn one does not fit."""
+    def _partner(self, places: np.ndarray, which: np.ndarray, side: np.ndarray, shown=()) -> np.ndarray:
+        """TimeAug: the frame at a drawn offset, before or after where both exist; -1 where the drawn one does not fit.
+
+        ``shown``: frames that do not count as being there.
+        """
         both = [np.stack([self._find(places, sign * offset) for offset in self.offsets], 1) for sign in (-1, 1)]
+        for frames in shown:
+            both = [np.where(found == frames[:, None], -1, found) for found in both]
         weights = np.broadcast_to(self.weights, both[0].shape)
         if not self.released:
             weights = weights * ((both[0] >= 0) | (both[1] >= 0))

@@ -36,9 +36,9 @@ def maskfn_loss(
     """
     if not weight >= 0:
         raise ValueError(f"weight: expected a number >= 0, got {weight}")
+    if positive.shape != (len(z),):
+        raise ValueError(f"positive: expected long [{len(z)}], one an embedding, got {list(positive.shape)}")
     picked = false_negatives(similarity, positive, protected)
-    if len(picked) != len(z):
-        raise ValueError(f"similarity: expected float [{len(z)}, {len(z)}], one row an embedding, got {list(similarity.shape)}")
     picks = picked >= 0
     spared = torch.full_like(picked, -1)
     if spare_views:
@@ -56,6 +56,8 @@ def maskfn_loss(
 def false_negatives(similarity: Tensor, positive: Tensor, protected: Tensor | None = None) -> Tensor:
     """Which row each row takes for its false negative, [M] long; -1 where there is nothing to pick. See maskfn_loss."""
     count = len(positive)
+    if positive.dtype != torch.long or positive.dim() != 1 or ((positive < 0) | (positive >= count)).any():
+        raise ValueError(f"positive: expected a long tensor of rows 0..{count - 1}, got {positive.dtype} {list(positive.shape)}")
     if similarity.shape != (count, count) or not similarity.is_floating_point():
         raise ValueError(
             f"similarity: expected float [{count}, {count}], got {similarity.dtype} {list(similarity.shape)}"

@@ -18,7 +18,7 @@ from lib.methods.clip_pairs import ClipPairs, NegativeSettings
 from lib.methods.moving_average import follow, follower
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import mlp
-from lib.models.part_descriptor import PartDescriptor
+from lib.models.part_descriptor import PartDescriptor, less_mean
 from lib.views import Views
 
 
@@ -49,8 +49,8 @@ class MoCo(nn.Module):
     """The first view is the query, the second the key [1]; the loss looks one way, as published.
 
     With HardNeg a query's negatives are the queue and the key of its clip's other pair. With MaskFN a query picks its false
-    negative in the queue, never from its own clip. Our choices, nothing is published: Adam, as for the other methods on clips, and no
-    shuffled batch norm, which hides from a query which keys were normalised with its own: on one device all are.
+    negative in the queue, never from its own clip. Our choices, nothing is published: Adam, as for the other methods on
+    clips, and no shuffled batch norm, which hides from a query which keys were normalised together: on one device all are.
     """
 
     def __init__(self, config: MoCoConfig, network: EncoderConfig, views: Views):
@@ -87,7 +87,8 @@ class MoCo(nn.Module):
 
     def _picked(self, descriptors: Tensor, clip: Tensor) -> Tensor:
         """The key in the queue with the most similar eyes and mouth, [n] long; -1 where none is similar enough."""
-        similarity = (descriptors @ self.queue_descriptor.T).masked_fill_(clip[:, None] == self.queue_clip, -1.0)
+        kept = less_mean(self.queue_descriptor, descriptors)  # the frames change, their mean hardly: the batch's is that of all
+        similarity = (less_mean(descriptors) @ kept.T).masked_fill_(clip[:, None] == self.queue_clip, -1.0)
         best, picked = similarity.max(1)
         return torch.where(best > self.config.false_threshold, picked, -1)
 

@@ -16,7 +16,7 @@ from lib.losses.maskfn import false_negatives, maskfn_loss
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings, Pairs
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import mlp
-from lib.models.part_descriptor import PartDescriptor
+from lib.models.part_descriptor import PartDescriptor, less_mean
 from lib.views import Views
 
 
@@ -41,8 +41,10 @@ class SslFer(nn.Module):
     - the augmentation is the published one, not the ``views`` of all methods here;
     - a swapped face has hard edges and colours that wrap around beyond 255, its donor may be the same person, and with
       FaceSwap the training images are BGR, while the encoder is later shown RGB;
-    - MaskFN picks for every row, however unlike the most similar one is; a hard negative may be picked, so that it is
-      attracted; the picked sample's other view stays a negative; samples without landmarks pick each other.
+    - MaskFN compares descriptors as they are, not less their mean over the batch (without it all faces are alike), and picks
+      for every row, however unlike the most similar one is; a hard negative may be picked, so that it is
+      attracted; the picked sample's other view stays a negative; samples without landmarks pick each other;
+    - a hard negative's positive may be a frame of the first pair, which is then both positive and negative.
 
     In both: the published trainers are two, and neither can run all four strategies; HardNeg is really on where it is
     switched on (the published MaskFN trainer ignores it) and off means two images a clip, not four; frames of a clip are
@@ -81,11 +83,11 @@ class SslFer(nn.Module):
     def _compared(self, pairs: Pairs) -> dict:
         """``similarity`` [2n, 2n] of the descriptors of the unchanged frames, and the pairs that are ``protected``."""
         descriptors, valid = self.descriptor(pairs.frames, pairs.landmarks)
-        similarity = descriptors @ descriptors.T
         if self.config.variant == "released":  # all descriptors of black patches are the same
-            missing = ~valid
+            similarity, missing = descriptors @ descriptors.T, ~valid
             return {"similarity": similarity.masked_fill(missing[:, None] & missing, 1.0), "protected": None}
-        clip = pairs.clip.repeat(2)
+        descriptors = less_mean(descriptors)
+        similarity, clip = descriptors @ descriptors.T, pairs.clip.repeat(2)
         protected = (clip[:, None] == clip) | ~(valid[:, None] & valid) | (similarity <= self.config.false_threshold)
         return {"similarity": similarity, "protected": protected}
 
