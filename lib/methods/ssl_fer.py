@@ -15,7 +15,7 @@ from lib.losses.contrastive import nt_xent
 from lib.losses.maskfn import false_negatives, maskfn_loss
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings, Pairs
 from lib.models.encoder import Encoder, EncoderConfig
-from lib.models.heads import mlp
+from lib.models.heads import mlp, projection
 from lib.models.part_descriptor import PartDescriptor, less_mean
 from lib.views import Views
 
@@ -44,6 +44,7 @@ class SslFer(nn.Module):
     - MaskFN compares descriptors as they are, not less their mean over the batch (without it all faces are alike), and picks
       for every row, however unlike the most similar one is; a hard negative may be picked, so that it is
       attracted; the picked sample's other view stays a negative; samples without landmarks pick each other;
+    - the head has no batch norm: with FaceSwap in small batches all embeddings become the same at the start, and stay so for long;
     - a hard negative's positive may be a frame of the first pair, which is then both positive and negative.
 
     In both: the published trainers are two, and neither can run all four strategies; HardNeg is really on where it is
@@ -56,7 +57,8 @@ class SslFer(nn.Module):
         super().__init__()
         self.config, self.view_config = config, views
         self.network = Encoder(network)
-        self.head = mlp(self.network.dim, config.head_hidden, config.head_dim)
+        head = projection if config.variant == "corrected" else mlp
+        self.head = head(self.network.dim, config.head_hidden, config.head_dim)
         self.pairs = ClipPairs(config, views)
         self.descriptor = PartDescriptor(config.descriptor, config.descriptor_pretrained) if config.mask_fn else None
 

@@ -22,7 +22,7 @@ class PartDescriptor(nn.Module):
     """Images and landmarks -> unit vectors that are alike where eyes and mouth look alike. Always in eval mode, no gradient.
 
     ``network``: a timm model name; the path of an encoder of this package (a ``.safetensors`` file or its folder); or
-    'pixels', the patches themselves: grey, smoothed to 16 x 16, less their mean. On rendered faces 'pixels' finds samples with
+    'pixels', the patches themselves: grey, less their mean, smoothed to 16 x 16. On rendered faces 'pixels' finds samples with
     more alike action units than a random ResNet-18 does, so it is what to use where there are no weights.
     """
 
@@ -64,9 +64,10 @@ class PartDescriptor(nn.Module):
 
     def _features(self, patches: Tensor) -> Tensor:
         if self.network is None:
-            grey = F.adaptive_avg_pool2d(patches.mean(1), 16).flatten(1)
+            grey = patches.mean(1)
             inside = grey > 0  # the padding is black, and says nothing
-            return (grey - (grey * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp(min=1)) * inside
+            mean = grey.sum((1, 2), keepdim=True) / inside.sum((1, 2), keepdim=True).clamp(min=1)
+            return F.adaptive_avg_pool2d((grey - mean) * inside, 16).flatten(1)
         return self.network((patches - self.mean) / self.std)
 
 
