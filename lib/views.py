@@ -25,20 +25,20 @@ class Views:
         crop: smallest share of the image's area that a crop keeps, (0, 1].
         rotation: largest rotation, degrees.
         colour: strength of brightness, contrast and saturation jitter, factors in [1 - c, 1 + c].
-        hue: largest turn of the hue, as a share of the circle.
         grey: probability of a grey image.
         blur: probability of a Gaussian blur, sigma 0.1 to 1 px.
         corruptions, severities: the mixture of degraded views; all other types are held out for testing.
+        hue: largest turn of the hue, as a share of the circle.
     """
 
     crop: float = 0.5
     rotation: float = 10.0
     colour: float = 0.4
-    hue: float = 0.0
     grey: float = 0.2
     blur: float = 0.0
     corruptions: list[str] = field(default_factory=lambda: list(TRAIN_CORRUPTIONS))
     severities: list[int] = field(default_factory=lambda: [1, 2, 3])
+    hue: float = 0.0
 
     def __post_init__(self):
         check_mixture(self.corruptions, self.severities, "corruptions")

@@ -17,8 +17,8 @@ from lib.faces.align import move, similarity
 from lib.faces.hull import hull_cover
 from lib.faces.parts import LEFT_EYE, RIGHT_EYE, check_landmarks, known
 
-FITTED = (*range(17, 35), *range(36, 61))  # brows, nose but for its last point, eyes, outer lips and an inner corner [1]
-UPPER, LOWER = (*range(17, 27), *range(36, 48)), (*range(27, 36), *range(48, 61))  # the two hulls, 22 points each
+FITTED = (slice(17, 35), slice(36, 61))  # brows, nose but for its last point, eyes, outer lips and an inner corner [1]
+UPPER, LOWER = (slice(17, 27), slice(36, 48)), (slice(27, 36), slice(48, 61))  # the two hulls, 22 points each
 COLOUR_BLUR = 0.6  # kernel size, in distances between the eyes
 LARGEST_RATIO = 4.0  # of the two faces' sizes: beyond, landmarks are wrong rather than faces that different
 
@@ -54,22 +54,22 @@ def swap_faces(
     check_landmarks(face_landmarks, faces)
     if not feather >= 0:
         raise ValueError(f"feather: expected a sigma >= 0, got {feather}")
-    size, fitted = tuple(heads.shape[2:]), list(FITTED)
+    size = tuple(heads.shape[2:])
     done, spreads = known(head_landmarks) & known(face_landmarks), []
     for points in (head_landmarks, face_landmarks):
-        points = points[:, fitted]
+        points = _some(points, FITTED)
         spreads.append((points - points.mean(1, keepdim=True)).square().mean((1, 2)).sqrt())
     ratio = spreads[1] / spreads[0]
     done &= (torch.minimum(*spreads) > 1e-3) & (ratio < LARGEST_RATIO) & (ratio > 1 / LARGEST_RATIO)
     # the failed ones need some landmarks to be computed with: a ramp that fits itself
     ramp = torch.arange(68 * 2, device=heads.device, dtype=head_landmarks.dtype).view(1, 68, 2) / 68
     head, face = (torch.where(done[:, None, None], points, ramp) for points in (head_landmarks, face_landmarks))
-    to_face = similarity(head[:, fitted], face[:, fitted]).to(heads.dtype)
+    to_face = similarity(_some(head, FITTED), _some(face, FITTED)).to(heads.dtype)
     if released:
-        to_face = _scaled(to_face, torch.where(done, ratio, 1.0), head[:, fitted], face[:, fitted])
+        to_face = _scaled(to_face, torch.where(done, ratio, 1.0), _some(head, FITTED), _some(face, FITTED))
     moved = move(face - to_face[:, None, :, 2], _inverse(to_face[:, :, :2]))
     warped = _sample(faces, to_face, size, "zeros" if released else "border")
-    hulls = torch.cat([points[:, list(span)] for points in (head, moved) for span in (UPPER, LOWER)])
+    hulls = torch.cat([_some(points, span) for points in (head, moved) for span in (UPPER, LOWER)])
     cover = hull_cover(hulls, size, released).unflatten(0, (4, -1)).amax(0)
     apart = (head[:, LEFT_EYE].mean(1) - head[:, RIGHT_EYE].mean(1)).norm(dim=1)
     if feather and not released:
@@ -80,6 +80,10 @@ def swap_faces(
     return Swapped(
         torch.where(done[:, None, None, None], mixed, faces), torch.where(done[:, None, None], moved, face_landmarks), done
     )
+
+
+def _some(points: Tensor, spans: tuple[slice, ...]) -> Tensor:
+    return torch.cat([points[:, span] for span in spans], 1)
 
 
 def _inverse(turn: Tensor) -> Tensor:

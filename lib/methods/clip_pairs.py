@@ -174,8 +174,8 @@ class ClipPairs(nn.Module):
         """Swap, cover a part, augment, cut and mix: [B, k, 3, H, W] -> :class:`Pairs`, in one go for all clips."""
         settings, pairs = self.settings, 2 if self.hard_neg else 1
         order = [2 * i for i in range(pairs)] + [2 * i + 1 for i in range(pairs)]  # A, N, P, Q
-        frames = batch.images[:, order].transpose(0, 1).flatten(0, 1)
-        landmarks = None if batch.landmarks is None else batch.landmarks[:, order].transpose(0, 1).flatten(0, 1)
+        frames = torch.cat([batch.images[:, k] for k in order])
+        landmarks = None if batch.landmarks is None else torch.cat([batch.landmarks[:, k] for k in order])
         seen, places, failed = frames, landmarks, None
         half = len(frames) // 2
         if settings.face_swap:

@@ -34,7 +34,7 @@ def faces():
 
 def slow_swap(head, head_points, face, face_points, released):
     """One face, [3, H, W] and [68, 2], hard edges: singular value decomposition, SciPy's hull, spline-free sampling."""
-    fitted = list(FITTED)
+    fitted = np.r_[FITTED]
     a, b = (p[fitted].astype(np.float64) for p in (head_points, face_points))
     a_mean, b_mean = a.mean(0), b.mean(0)
     a, b = a - a_mean, b - b_mean
@@ -51,7 +51,7 @@ def slow_swap(head, head_points, face, face_points, released):
     cover = np.zeros((SIDE, SIDE), bool)
     for points in (head_points, back(face_points)):
         for span in (UPPER, LOWER):
-            equations = ConvexHull(points[list(span)]).equations
+            equations = ConvexHull(points[np.r_[span]]).equations
             cover |= ((pixels @ equations[:, :2].T + equations[:, 2]).max(1) <= 0).reshape(SIDE, SIDE)
     apart = np.linalg.norm(head_points[42:48].mean(0) - head_points[36:42].mean(0))
     taps = int(0.6 * apart)
