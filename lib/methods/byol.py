@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from lib.clips import ClipBatch
 from lib.losses.byol import byol_loss
+from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, ClipSettings
 from lib.methods.moving_average import follow, follower
 from lib.models.encoder import Encoder, EncoderConfig
@@ -79,8 +80,7 @@ class BYOL(nn.Module):
         return {"loss": loss, **views["notes"], "embedding": projections[0]}
 
     def optimizer(self) -> torch.optim.Optimizer:
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return adam(self, self.config.learning_rate, self.config.weight_decay)
 
     def after_step(self, step: int) -> None:
         """The target follows; see :meth:`momentum`."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lib.clips import ClipBatch
 from lib.losses.moco import moco_loss
+from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings
 from lib.methods.moving_average import follow, follower
 from lib.models.encoder import Encoder, EncoderConfig
@@ -105,8 +106,7 @@ class MoCo(nn.Module):
         return {"loss": loss, **views["notes"], "embedding": query}
 
     def optimizer(self) -> torch.optim.Optimizer:
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return adam(self, self.config.learning_rate, self.config.weight_decay)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

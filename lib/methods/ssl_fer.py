@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from lib.clips import ClipBatch
 from lib.losses.contrastive import nt_xent
 from lib.losses.maskfn import false_negatives, maskfn_loss
+from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings, Pairs
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import mlp, projection
@@ -108,8 +109,7 @@ class SslFer(nn.Module):
         return {"loss": loss, **views["notes"], "embedding": z[: len(z) // 2]}
 
     def optimizer(self) -> torch.optim.Optimizer:
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return adam(self, self.config.learning_rate, self.config.weight_decay)
 
     def after_step(self, step: int) -> None:
         """Nothing moves between the steps."""

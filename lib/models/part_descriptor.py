@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lib.faces.parts import part_patches
 from lib.models.encoder import load_encoder
 
-PATCH = 64
+PATCH, PIXEL_PATCH = 64, 32  # px: for a network [1], and where the patch itself is the descriptor
 PIXELS = "pixels"
 
 
@@ -58,7 +58,7 @@ class PartDescriptor(nn.Module):
         Where the patches cannot be cut out the descriptor is 0: alike to nothing. (In the published code all such images
         share one descriptor, that of two black patches.)
         """
-        patches, valid = part_patches(images, landmarks, PATCH)
+        patches, valid = part_patches(images, landmarks, PIXEL_PATCH if self.network is None else PATCH)
         features = self._features(patches.flatten(0, 1)).float().unflatten(0, (-1, 2)).flatten(1)
         return F.normalize(features, dim=1) * valid[:, None], valid
 
