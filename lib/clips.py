@@ -187,7 +187,7 @@ class ClipIndex:
         """Place of the frame ``step`` frames later in the same clip, -1 where there is none."""
         wanted = self.key[places] + step
         found = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
-        return np.where((self.key[found] == wanted) & (self.owner[found] == self.owner[places]), found, -1)
+        return np.where(self.key[found] == wanted, found, -1)
 
     def _partner(self, places: np.ndarray, which: np.ndarray, side: np.ndarray, shown=()) -> np.ndarray:
         """TimeAug: the frame at a drawn offset, before or after where both exist; -1 where the drawn one does not fit.

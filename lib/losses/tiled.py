@@ -48,6 +48,7 @@ class _RowCrossEntropy(torch.autograd.Function):
                 hits[start:stop] = logits.gather(1, positive[start:stop, None])[:, 0]
                 most = logits.amax(1)
                 logs[start:stop] = logits.sub_(most[:, None]).exp_().sum(1).log_().add_(most)
+                del logits  # before the next tile is made
         ctx.save_for_backward(z, positive, logs, *(() if exclude is None else (exclude,)))
         ctx.temperature, ctx.tile = temperature, tile
         return logs - hits
@@ -67,4 +68,5 @@ class _RowCrossEntropy(torch.autograd.Function):
                 pull.mul_(scale[start:stop, None])
                 gradient[start:stop].addmm_(pull, z)
                 gradient.addmm_(pull.T, z[start:stop])
+                del pull
         return gradient, None, None, None, None

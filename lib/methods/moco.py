@@ -101,7 +101,7 @@ class MoCo(nn.Module):
         hard = key.roll(len(key) // 2, 0)[:, None] if self.config.hard_neg else None
         self._new = (key, views["clip"], views.get("descriptors"))
         loss = moco_loss(
-            query, key, self.queue.clone(), self.config.temperature, hard, views.get("picked"), self.config.false_weight
+            query, key, self.queue, self.config.temperature, hard, views.get("picked"), self.config.false_weight
         )
         return {"loss": loss, **views["notes"], "embedding": query}
 

@@ -16,6 +16,12 @@ def drawn(kind, count=12):
         return torch.rand(count, 22, 2, generator=g) * 30 + 4
     if kind == "grid":  # many points in a row
         return (torch.rand(count, 22, 2, generator=g) * 8).round() * 4 + 3
+    if kind == "frame":  # far more pairs of points on the hull's edges than edges
+        side = torch.arange(6.0) * 5 + 5
+        low, high = torch.full((6,), 5.0), torch.full((6,), 30.0)
+        square = torch.stack([torch.cat([side, side, low, high]), torch.cat([low, high, side, side])], 1)
+        order = torch.stack([torch.randperm(24, generator=g) for _ in range(count)])
+        return square[order] + torch.arange(count).view(-1, 1, 1) * 0.3
     return torch.randn(count, 3, 2, generator=g) * 12 + 20  # triangles, some beyond the border
 
 
@@ -26,7 +32,7 @@ def outside(points):
     return (np.stack([x, y], -1) @ equations[:, :2].T + equations[:, 2]).max(-1)
 
 
-@pytest.mark.parametrize("kind", ["spread", "grid", "triangle"])
+@pytest.mark.parametrize("kind", ["spread", "grid", "triangle", "frame"])
 def test_hard_masks_have_the_pixels_whose_centre_is_inside(kind):
     points = drawn(kind)
     covers = hull_cover(points, SIZE, hard=True)

@@ -46,7 +46,7 @@ def slow_swap(head, head_points, face, face_points, released):
     y, x = np.mgrid[:SIDE, :SIDE]
     pixels = np.stack([x, y], -1).reshape(-1, 2).astype(np.float64)
     where = to_face(pixels)[:, ::-1].T
-    mode = "constant" if released else "nearest"
+    mode = "grid-constant" if released else "nearest"
     warped = np.stack([map_coordinates(c, where, order=1, mode=mode).reshape(SIDE, SIDE) for c in face])
     cover = np.zeros((SIDE, SIDE), bool)
     for points in (head_points, back(face_points)):
@@ -80,6 +80,18 @@ def test_it_is_the_slow_one(faces, released):
             assert (difference < 1.5 / 255).mean() > 0.99
         tolerance = 0.05 if released else 1e-3
         assert np.abs(swapped.landmarks[i].numpy() - points).max() < tolerance
+
+
+def test_released_wraps_around_and_is_black_beyond_the_image(faces):
+    _, landmarks = faces
+    g = torch.Generator().manual_seed(1)
+    heads, pixels = torch.rand(3, 3, SIDE, SIDE, generator=g) * 0.2 + 0.8, torch.rand(3, 3, SIDE, SIDE, generator=g)
+    places = landmarks[3:] + torch.randn(3, 68, 2, generator=g) * 2 + torch.tensor([14.0, 0.0])  # in part outside
+    swapped = swap_faces(heads, landmarks[:3], pixels, places, released=True)
+    for i in range(3):
+        slow, cover, _ = slow_swap(*(x.numpy() for x in (heads[i], landmarks[i], pixels[i], places[i])), True)
+        same = np.abs(swapped.images[i].numpy() - slow).max(0) < 1.5 / 255
+        assert same[cover].mean() > 0.98 and (swapped.images[i].numpy()[:, cover] < 0.02).mean() > 0.01
 
 
 def test_nothing_changes_far_from_the_face_and_everything_inside(faces):

@@ -94,9 +94,11 @@ def test_the_key_encoder_follows_and_is_not_trained(make, clips, seeded):
 def test_mask_fn_picks_the_most_similar_key_of_another_clip(make, clips, seeded):
     method = make(mask_fn=True, false_threshold=-1.0)
     first = clips(10, 2)
-    method.loss(method.views(first, seeded())[0])
+    (views,) = method.views(first, seeded())
+    method.loss(views)
     method.after_step(0)
     stored = method.queue_descriptor[:10].clone()
+    assert torch.equal(stored, views["descriptors"][10:])  # the keys', not the queries'
     (views,) = method.views(ClipBatch(first.images[:6], first.landmarks[:6], first.clip[:6]), seeded(1))
     own = views["descriptors"][:6]
     similarity = less_mean(own) @ less_mean(stored, own).T  # the mean is that of the queries' frames
