@@ -101,9 +101,10 @@ class ClipIndex:
         if self.distance == 0:
             raise ValueError(f"hard_interval: expected at least a frame, 1/fps = {1 / fps:.3g} s, got {hard_interval:g}")
         if self.distance is not None and self.distance <= self.offsets.max() and not released:
+            largest = self.offsets.max()
             raise ValueError(
-                f"hard_interval: expected more than TimeAug's largest offset ({self.offsets.max()} frames, {self.offsets.max() / fps:.3g}"
-                f" s), got {hard_interval:g} s ({self.distance} frames): a positive might be its own hard negative"
+                f"hard_interval: expected more than TimeAug's largest offset ({largest} frames, {largest / fps:.3g} s), got"
+                f" {hard_interval:g} s ({self.distance} frames): a positive might be its own hard negative"
             )
         self.released = released
         local = frame - frame[self.first][self.owner]

@@ -2,8 +2,9 @@
 
 Everything random in step s comes from a generator seeded with (seed, s), and the order of the images (for a method that
 trains on clips: which frames are seen together) in epoch e from (seed, e). So a run's state is its weights, its optimiser
-and a step number, and a killed run that resumes ends with the same weights as an unbroken one. The rolling checkpoint lives outside the pipeline's outputs, in a folder named after a
-fingerprint of parameters, code and data: it can never be resumed by a run that differs from the one that wrote it.
+and a step number, and a killed run that resumes ends with the same weights as an unbroken one. The rolling checkpoint
+lives outside the pipeline's outputs, in a folder named after a fingerprint of parameters, code and data: it can never be
+resumed by a run that differs from the one that wrote it.
 """
 
 import csv

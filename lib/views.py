@@ -131,7 +131,9 @@ def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
     red, green, blue = images.split(1, 1)
     divisor = torch.where(chroma == 0, 1.0, chroma)
     hue = torch.where(
-        value == red, (green - blue) / divisor, torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor)
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
     sector = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     place = (sector + hue + 6 * turn).remainder(6)

@@ -123,7 +123,8 @@ def _blur(images: Tensor, sigma: Tensor, radius: Tensor | None = None) -> Tensor
     matrices = []
     for length in images.shape[2:]:
         offset = torch.arange(1 - length, length, device=images.device)
-        weights = torch.exp(-0.5 * (offset / sigma[:, None].clamp(min=1e-3)) ** 2) * (offset.abs() <= radius[:, None].clamp(min=0))
+        weights = torch.exp(-0.5 * (offset / sigma[:, None].clamp(min=1e-3)) ** 2)
+        weights = weights * (offset.abs() <= radius[:, None].clamp(min=0))
         weights = (weights / weights.sum(1, keepdim=True)).to(images.dtype)
         source = mirror(torch.arange(length, device=images.device)[:, None] + offset, length)
         matrix = images.new_zeros(len(images), length, length)

@@ -45,7 +45,8 @@ class SslFer(nn.Module):
     - MaskFN compares descriptors as they are, not less their mean over the batch (without it all faces are alike), and picks
       for every row, however unlike the most similar one is; a hard negative may be picked, so that it is
       attracted; the picked sample's other view stays a negative; samples without landmarks pick each other;
-    - the head has no batch norm: with FaceSwap in small batches all embeddings become the same at the start, and stay so for long;
+    - the head has no batch norm: with FaceSwap in small batches all embeddings become the same at the start, and stay so
+      for long;
     - a hard negative's positive may be a frame of the first pair, which is then both positive and negative.
 
     In both: the published trainers are two, and neither can run all four strategies; HardNeg is really on where it is

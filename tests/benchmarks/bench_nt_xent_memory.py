@@ -45,7 +45,10 @@ def measure(case: str, rows: int, device: torch.device) -> None:
     began = time.perf_counter()
     loss, norm = run(rows)
     took = time.perf_counter() - began
-    peak = (torch.cuda.max_memory_allocated(device) - before) / 2**20 if device.type == "cuda" else (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    if device.type == "cuda":
+        peak = (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    else:
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
     print(f"{rows:6d} rows  {case:>9s}  {peak:9.0f} MiB  {took:7.2f} s  loss {loss:.6f}  gradient {norm:.6g}")
 
 
@@ -62,10 +65,11 @@ def main() -> None:
     small = min(options.rows, 8192)
     cases = [(small, "autograd"), (small, "whole"), *((small, str(tile)) for tile in options.tiles)]
     cases += [(options.rows, str(tile)) for tile in options.tiles if options.rows > small]
-    print(f"one M x M float32 matrix: {small} rows {small**2 / 2**18:.0f} MiB, {options.rows} rows {options.rows**2 / 2**18:.0f} MiB", flush=True)
+    sizes = ", ".join(f"{rows} rows {rows**2 / 2**18:.0f} MiB" for rows in (small, options.rows))
+    print(f"one M x M float32 matrix: {sizes}", flush=True)
     for rows, case in cases:
-        command = [sys.executable, "-m", "tests.benchmarks.bench_nt_xent_memory", "--device", options.device, "--rows", str(rows), "--case", case]
-        subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "tests.benchmarks.bench_nt_xent_memory", "--device", options.device]
+        subprocess.run([*command, "--rows", str(rows), "--case", case], check=True)
 
 
 if __name__ == "__main__":

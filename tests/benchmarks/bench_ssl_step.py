@@ -101,7 +101,8 @@ def main() -> None:
     backbone = (options.backbone, {}) if options.backbone else (params.network.backbone, params.network.backbone_args)
     network = EncoderConfig(options.image_size, *backbone)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
-    print(f"{where}, torch {versions()['torch']}, {torch.get_num_threads()} threads; {options.clips} clips, {options.image_size} px, {backbone[0]}")
+    print(f"{where}, torch {versions()['torch']}, {torch.get_num_threads()} threads", end="; ")
+    print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}")
     print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s}")
     for label in options.only:
         name, settings = RUNS[label]
@@ -116,7 +117,8 @@ def profile(options, views, device) -> None:
     batch, generator = clips(options.clips, 4, options.image_size, device), torch.Generator(device).manual_seed(0)
     images, places = batch.images.flatten(0, 1), batch.landmarks.flatten(0, 1)
     half = len(images) // 2
-    chosen, part = torch.ones(len(images), dtype=torch.bool, device=device), torch.zeros(len(images), dtype=torch.long, device=device)
+    part = torch.zeros(len(images), dtype=torch.long, device=device)
+    chosen = part == 0
     parts = {
         "crop, rotation, mirror": lambda: random_crop(images, views.crop, views.rotation, generator),
         "colour": lambda: colour_jitter(images, views.colour, views.grey, generator),
