@@ -1,9 +1,10 @@
 """One training loop for all methods: batches, optimiser steps, schedule, mixed precision, history, exact resume.
 
-Everything random in step s comes from a generator seeded with (seed, s), and the order of the images in epoch e from
-(seed, e). So a run's state is its weights, its optimiser and a step number, and a killed run that resumes ends with the
-same weights as an unbroken one. The rolling checkpoint lives outside the pipeline's outputs, in a folder named after a
-fingerprint of parameters, code and data: it can never be resumed by a run that differs from the one that wrote it.
+Everything random in step s comes from a generator seeded with (seed, s), and the order of the images (for a method that
+trains on clips: which frames are seen together) in epoch e from (seed, e). So a run's state is its weights, its optimiser
+and a step number, and a killed run that resumes ends with the same weights as an unbroken one. The rolling checkpoint
+lives outside the pipeline's outputs, in a folder named after a fingerprint of parameters, code and data: it can never be
+resumed by a run that differs from the one that wrote it.
 """
 
 import csv
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lib.clips import read_clips
 from lib.files import write_aside
 from lib.models.encoder import WEIGHTS, save_encoder
 from lib.progress import Progress
@@ -26,7 +28,10 @@ from lib.progress import Progress
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
 PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
-CODE = ("training.py", "views.py", "cores.py", "losses", "methods", "models", "degrade")  # what a trained encoder depends on
+CODE = (
+    "training.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade", "faces/align.py",
+    "faces/hull.py", "faces/parts.py", "faces/swap.py",
+)  # what a trained encoder depends on  # fmt: skip
 
 
 class TrainingError(RuntimeError):
@@ -38,7 +43,8 @@ class Schedule:
     """How long and how fast to train.
 
     Attributes:
-        batch_size: images a step; the rest of an epoch that does not fill a batch is left out.
+        batch_size: images a step (clips, for a method that trains on clips); the rest of an epoch that does not fill a
+            batch is left out.
         epochs: passes over the pre-training images.
         warmup_epochs: the learning rate rises linearly over these, then falls to 0 as a cosine.
         precision: ``float32`` or ``bfloat16`` (autocast; weights and losses stay float32).
@@ -75,8 +81,8 @@ def train(
 
     Args:
         method: see lib.methods; its fresh weights must come from ``seed`` too (see :func:`seeded`).
-        table: a FaceTable; all of its images are used, and of its columns at most which clip an image is from.
-            data: its checksum.
+        table: a FaceTable; all of its images are used, and of its columns at most clip, frame, time, identity (of whom
+            a face is swapped) and landmarks. data: its checksum.
         checkpoints: where rolling checkpoints live; this run's is deleted when it ends well.
         label: how progress lines call the run.
 
@@ -87,14 +93,18 @@ def train(
         ValueError: fewer images than a batch, or a method that lacks a part of the protocol.
         TrainingError: a loss that is not finite; names the term and the step.
     """
-    steps_per_epoch = len(table) // schedule.batch_size
-    if not steps_per_epoch:
-        raise ValueError(f"batch_size: {schedule.batch_size} is more than the {len(table)} pre-training images; lower it")
     if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
         raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
+    items, drawn = _items(method, table, seed, 0), 0
+    steps_per_epoch = len(items) // schedule.batch_size
+    if not steps_per_epoch:
+        what = "images" if items.dim() == 1 else "clips"
+        raise ValueError(f"batch_size: {schedule.batch_size} is more than the {len(items)} pre-training {what}; lower it")
     method.to(device).train()
     optimizer = method.optimizer()
     base_rates = [group["lr"] for group in optimizer.param_groups]
+    if callable(getattr(method, "begin", None)):
+        method.begin(steps_per_epoch * schedule.epochs)
     folder = checkpoints / fingerprint(method, schedule, seed, data)
     state = folder / "last.pt"
     step, history, sums = 0, [], {}
@@ -107,16 +117,17 @@ def train(
 
     while step < steps_per_epoch * schedule.epochs:
         epoch, position = divmod(step, steps_per_epoch)
-        order = torch.randperm(len(table), generator=seeded(seed, "order", epoch, torch.device("cpu")))
-        index = order[position * schedule.batch_size : (position + 1) * schedule.batch_size]
-        images = table.images(index).to(device).float() / 255
+        if epoch != drawn:
+            items, drawn = _items(method, table, seed, epoch), epoch
+        index = items[position * schedule.batch_size : (position + 1) * schedule.batch_size]
+        batch = table.images(index).to(device).float() / 255 if index.dim() == 1 else read_clips(table, index, device)
         generator = seeded(seed, "step", step, device)
         rate = schedule.rate(step, steps_per_epoch)
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
         means = {}
         with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-            batches = method.views(images, generator)
+            batches = method.views(batch, generator)
         for views in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 terms = method.loss(views)
@@ -151,6 +162,17 @@ def train(
     return history
 
 
+def _items(method: nn.Module, table, seed: int, epoch: int) -> Tensor:
+    """What the steps of an epoch read, in this order: table rows [N], or [N, k] for a method that trains on clips."""
+
+    def draw(epoch: int) -> torch.Generator:
+        return seeded(seed, "order", epoch, torch.device("cpu"))
+
+    if callable(getattr(method, "items", None)):
+        return method.items(table, epoch, draw)
+    return torch.randperm(len(table), generator=draw(epoch))
+
+
 def seeded(seed: int, purpose: str, number: int, device: torch.device) -> torch.Generator:
     """A generator on ``device`` for one purpose and step of a run: the same for the same arguments, else independent."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
@@ -183,6 +205,9 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
             )
     settings = [type(method).__name__, asdict(method.config), asdict(encoder), asdict(method.view_config)]
     device = next((p.device.type for p in method.parameters()), "cpu")
+    for name, fixed in sorted(method.named_parameters()):
+        if not fixed.requires_grad:  # a network from a file, which the settings only name
+            parts.update(name.encode() + fixed.detach().cpu().float().contiguous().numpy().tobytes())
     settings += [asdict(schedule), seed, torch.__version__, device, data]
     parts.update(json.dumps(settings, sort_keys=True).encode())
     root = Path(__file__).parent

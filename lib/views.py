@@ -3,6 +3,7 @@
 References:
     [1] Chen et al., SimCLR, ICML 2020, appendix A: the augmentations and their ranges.
     [2] PCL, CVPR 2023: quadrant crops ("distance crop") and gradient-magnitude images, as DAR-SFRL's face contrast uses them.
+    [3] Yun et al., CutMix, ICCV 2019; without labels to mix: SSL-FER compares it with swapped faces.
 """
 
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Views:
         grey: probability of a grey image.
         blur: probability of a Gaussian blur, sigma 0.1 to 1 px.
         corruptions, severities: the mixture of degraded views; all other types are held out for testing.
+        hue: largest turn of the hue, as a share of the circle.
     """
 
     crop: float = 0.5
@@ -36,12 +38,13 @@ class Views:
     blur: float = 0.0
     corruptions: list[str] = field(default_factory=lambda: list(TRAIN_CORRUPTIONS))
     severities: list[int] = field(default_factory=lambda: [1, 2, 3])
+    hue: float = 0.0
 
     def __post_init__(self):
         check_mixture(self.corruptions, self.severities, "corruptions")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: expected a share in (0, 1], got {self.crop}")
-        for name, most in (("rotation", 180), ("colour", 1), ("grey", 1), ("blur", 1)):
+        for name, most in (("rotation", 180), ("colour", 1), ("hue", 0.5), ("grey", 1), ("blur", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name}: expected a value in [0, {most}], got {getattr(self, name)}")
 
@@ -49,6 +52,7 @@ class Views:
 def random_view(images: Tensor, views: Views, generator: Generator) -> Tensor:
     """One augmented view of every image; [B, 3, H, W] in [0, 1] -> the same shape and range."""
     x = random_crop(images, views.crop, views.rotation, generator)
+    x = hue_jitter(x, views.hue, generator) if views.hue else x
     x = colour_jitter(x, views.colour, views.grey, generator)
     return random_blur(x, views.blur, generator) if views.blur else x
 
@@ -56,6 +60,33 @@ def random_view(images: Tensor, views: Views, generator: Generator) -> Tensor:
 def uniform(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:
     """One number an image, [B, 1, 1, 1], uniform in [low, high]."""
     return torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) * (high - low) + low
+
+
+def window_crop(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """An upright window of ``share`` of each side anywhere in each image, resized back, half of the images mirrored."""
+    dx, dy, mirror = (uniform(images, -1, 1, generator).flatten() for _ in range(3))
+    sign, none = torch.where(mirror < 0, -share, share), torch.zeros_like(dx)
+    theta = torch.stack([sign, none, dx * (1 - share), none, none + share, dy * (1 - share)], 1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, images.shape, align_corners=False).to(images.dtype)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def cut_mix(images: Tensor, probability: float, generator: Generator, largest: float = 0.5) -> Tensor:
+    """Paste a box of another image of the batch into a share of the images [3].
+
+    The box has a share of the area uniform in [0, largest] and the image's aspect, and lies wholly inside, at the same place
+    in both. Who gives to whom is one random rotation of the batch.
+    """
+    if len(images) < 2:
+        raise ValueError(f"images: expected at least 2 to cut and mix, got {len(images)}")
+    side = uniform(images, 0, largest, generator).sqrt()
+    left, top = (uniform(images, 0, 1, generator) * (1 - side) for _ in range(2))
+    y, x = (((torch.arange(n, device=images.device) + 0.5) / n) for n in images.shape[2:])
+    inside = (x >= left) & (x < left + side) & ((y >= top[..., 0]) & (y < top[..., 0] + side[..., 0]))[..., None]
+    inside &= uniform(images, 0, 1, generator) < probability
+    shift = torch.randint(1, len(images), (1,), generator=generator, device=images.device)
+    giver = (torch.arange(len(images), device=images.device) + shift) % len(images)
+    return torch.where(inside, images[giver], images)
 
 
 def random_crop(images: Tensor, least_area: float, rotation: float, generator: Generator) -> Tensor:
@@ -92,15 +123,32 @@ def colour_jitter(images: Tensor, strength: float, grey: float, generator: Gener
     return (flat + (x - flat) * saturation).clamp(0, 1)
 
 
-def random_blur(images: Tensor, probability: float, generator: Generator, largest: float = 1.0) -> Tensor:
-    """Gaussian blur of a random sigma in [0.1, largest] px on a share of the images; 7 x 7 kernel, per-image weights."""
+def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
+    """Turn each image's hue by an angle in [-largest, largest], as a share of the circle; HSV's value and chroma stay."""
+    turn = uniform(images, -largest, largest, generator)
+    value, least = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
+    chroma = value - least
+    red, green, blue = images.split(1, 1)
+    divisor = torch.where(chroma == 0, 1.0, chroma)
+    hue = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    )
+    sector = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    place = (sector + hue + 6 * turn).remainder(6)
+    return value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)
+
+
+def random_blur(images: Tensor, probability: float, generator: Generator, largest: float = 1.0, radius: int = 3) -> Tensor:
+    """Gaussian blur of a random sigma in [0.1, largest] px on a share of the images; 2 radius + 1 taps, per-image weights."""
     batch, channels = images.shape[:2]
     sigma = uniform(images, 0.1, largest, generator).flatten()
-    x = torch.arange(-3, 4, device=images.device, dtype=images.dtype)
+    x = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)
     chosen = uniform(images, 0, 1, generator) < probability
-    flat = F.pad(images, (3, 3, 3, 3), mode="reflect").reshape(1, batch * channels, images.shape[2] + 6, images.shape[3] + 6)
+    flat = F.pad(images, (radius,) * 4, mode="reflect").flatten(0, 1)[None]
     kernel = kernel.repeat_interleave(channels, 0)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)

@@ -4,11 +4,13 @@ Where there is a GPU, the same is run on it.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lib.datasets import FaceTable
 from lib.degrade.apgd import apgd, apgd_targeted
 from lib.degrade.attacks import ATTACKS, attack
 from lib.degrade.autoattack import PARTS, autoattack
@@ -16,8 +18,10 @@ from lib.degrade.corruptions import CORRUPTIONS, corrupt
 from lib.degrade.masking import masking_checks
 from lib.degrade.mixture import degrade
 from lib.degrade.objectives import cross_entropy, misclassified
+from lib.degrade.occluders import MEAN_FACE
 from lib.degrade.structured import structured_attack
 from lib.evaluation import Attacked, ProbeParams, evaluate
+from lib.losses.contrastive import nt_xent
 from lib.methods import METHODS, build_method
 from lib.methods.aunce import Aunce, AunceConfig
 from lib.models.encoder import Encoder, EncoderConfig
@@ -126,6 +130,39 @@ def test_linear_evaluation_of_action_units(device, synthetic_faces, pixel_encode
     for own_vectors in (False, True):
         found = evaluate_action_units(encoder, synthetic_faces(), recipe=Recipe(epochs=2), device=device, own_vectors=own_vectors)
         assert 0 < found.scores["validation"].f1_macro < 1
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("ssl_fer", {"cut_mix": True, "descriptor": "resnet10t", "descriptor_pretrained": False}),
+    ("ssl_fer", {"variant": "released", "descriptor": "pixels"}),
+    ("moco", {"time_aug": True, "hard_neg": True, "face_swap": True, "mask_fn": True, "descriptor": "pixels", "queue": 16}),
+    ("byol", {"time_aug": True, "face_swap": True}),
+])  # fmt: skip
+def test_training_on_clips(device, tmp_path, name, settings):
+    timing = {"fps": 1.0} | ({} if name == "byol" else {"hard_interval": 2.0})
+    method = build_method(name, METHODS[name](head_hidden=16, head_dim=8, **timing, **settings), TINY, Views(hue=0.1))
+    points = np.tile(np.array(MEAN_FACE, np.float32) * 16, (40, 1, 1))
+    rows = pd.DataFrame({"clip": np.arange(40) // 5, "frame": np.arange(40) % 5, "identity": np.arange(40) // 10})
+    faces = FaceTable(name="set", source="drawn", licence="-", credit="-", image_size=(16, 16), rows=rows,
+                      reader=Noise(), landmarks=points)  # fmt: skip
+    history = train(
+        method, faces, Schedule(4, 2, 0.5, "float32"), seed=1, data="x", out=tmp_path / "out", checkpoints=tmp_path / "ck",
+        device=device, label=name,
+    )  # fmt: skip
+    assert np.isfinite(history[-1]["loss"])
+
+
+class Noise:
+    has_masks = False
+
+    def images(self, index):
+        return np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)[index]
+
+
+def test_nt_xent_in_tiles(device, make_faces):
+    z = make_faces(12, 4).flatten(1).to(device).requires_grad_()
+    nt_xent(z, torch.arange(12, device=device).roll(6), exclude=torch.full((12, 1), -1, device=device), tile=5).backward()
+    assert z.grad.device.type == device.type
 
 
 def test_evaluation(device, synthetic_faces, tmp_path):

@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from lib import training
+from lib.degrade.occluders import MEAN_FACE
 from lib.files import DiskFull
+from lib.methods.byol import BYOL, BYOLConfig
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased
+from lib.methods.moco import MoCo, MoCoConfig
 from lib.methods.simclr import SimCLR, SimCLRConfig
+from lib.methods.ssl_fer import SslFer, SslFerConfig
 from lib.models.encoder import WEIGHTS, EncoderConfig
 from lib.training import HISTORY, Schedule, TrainingError, collapse_meter, fingerprint, seeded, train
 from lib.views import Views
@@ -24,6 +28,14 @@ PLAIN = SimCLRConfig(head_hidden=16, head_dim=8)
 RESTORING = DarSfrlConfig(stages=1, channels=2, hidden=2, head_hidden=16, head_dim=8, attack_steps=1, components=4)
 RELEASED = replace(RESTORING, variant="released", sensitive_batch=2, sensitive_negatives=2)
 KINDS = {"simclr": (SimCLR, PLAIN), "dar_sfrl": (DarSfrl, RESTORING), "released": (DarSfrlReleased, RELEASED)}
+HEAD = {"head_hidden": 16, "head_dim": 8, "fps": 1.0}
+CLIPS = HEAD | {"descriptor": "pixels", "hard_interval": 2.0}
+CLIP_KINDS = {
+    "ssl_fer": (SslFer, SslFerConfig(**CLIPS, cut_mix=True)),
+    "ssl_fer_released": (SslFer, SslFerConfig(**CLIPS, variant="released")),
+    "moco": (MoCo, MoCoConfig(**CLIPS, queue=40, time_aug=True, hard_neg=True, face_swap=True, mask_fn=True)),
+    "byol": (BYOL, BYOLConfig(**HEAD, time_aug=True, face_swap=True)),
+}
 SCHEDULE = Schedule(batch_size=8, epochs=3, warmup_epochs=0.5, precision="float32")  # 3 epochs of 3 steps
 
 
@@ -46,8 +58,27 @@ class Pictures:
         return torch.randint(0, 256, (27, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
 
 
+class Clips:
+    """27 clips of 5 frames of 16 px, of 9 people: three clips are left out of an epoch of 3 x 8."""
+
+    name, columns, has_landmarks = "clips", ("clip", "frame", "identity", "landmarks"), True
+
+    def __len__(self):
+        return 135
+
+    def column(self, name):
+        return {"clip": np.arange(135) // 5, "frame": np.arange(135) % 5, "identity": np.arange(135) // 15}[name]
+
+    def images(self, index):
+        return torch.randint(0, 256, (135, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
+
+    def landmarks(self, index):
+        moved = torch.randn(135, 68, 2, generator=torch.Generator().manual_seed(8)) * 0.3
+        return (torch.tensor(MEAN_FACE) * 16 + moved)[index]
+
+
 def make(kind="simclr", seed=1, config=None):
-    build, default = KINDS[kind]
+    build, default = (KINDS | CLIP_KINDS)[kind]
     torch.manual_seed(seed)
     return build(config or default, NETWORK, Views())
 
@@ -56,11 +87,11 @@ def make(kind="simclr", seed=1, config=None):
 def run(tmp_path):
     """``run(name, ...)`` trains into tmp_path/name; all runs share the folder of checkpoints."""
 
-    def go(name, method=None, schedule=SCHEDULE, seed=1, data="d"):
+    def go(name, method=None, schedule=SCHEDULE, seed=1, data="d", table=None):
         method = make(seed=seed) if method is None else method
         checkpoints = tmp_path / "checkpoints"
         out = tmp_path / name
-        return train(method, Pictures(), schedule, seed=seed, data=data, out=out, checkpoints=checkpoints, device=CPU, label=name)
+        return train(method, table or Pictures(), schedule, seed=seed, data=data, out=out, checkpoints=checkpoints, device=CPU, label=name)
 
     return go
 
@@ -159,6 +190,53 @@ def test_a_run_killed_within_an_epoch_ends_with_the_same_bytes(run, tmp_path, ca
     assert f"goes on at step {step} of 9" in capsys.readouterr().out
     assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
     assert without_seconds(resumed) == without_seconds(unbroken)
+
+
+@pytest.mark.parametrize("kind", list(CLIP_KINDS))
+@pytest.mark.parametrize("step", [4, 5])
+def test_a_killed_run_on_clips_ends_with_the_same_bytes(run, tmp_path, monkeypatch, kind, step):
+    unbroken = run("a", make(kind), table=Clips())
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
+    with pytest.raises(Killed):
+        run("b", die_at(make(kind), step), table=Clips())
+    resumed = run("b", make(kind), table=Clips())
+    assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
+    assert without_seconds(resumed) == without_seconds(unbroken)
+
+
+@pytest.mark.parametrize("kind", ["ssl_fer", "ssl_fer_released"])
+def test_an_epoch_sees_no_clip_twice_and_pairs_are_drawn_anew_unless_released(run, monkeypatch, kind):
+    seen, plain = [], Clips.images
+    monkeypatch.setattr(Clips, "images", lambda self, index: (seen.append(index.view(8, 5)), plain(self, index))[1])
+    run("a", make(kind), table=Clips())
+    epochs = [torch.cat(seen[i : i + 3]) for i in (0, 3, 6)]
+    assert all(len(set((epoch[:, 0] // 5).tolist())) == 24 for epoch in epochs)
+    assert epochs[0][:, 0].tolist() != epochs[1][:, 0].tolist()
+    pairs = [{tuple(row) for row in epoch.tolist()} for epoch in epochs]
+    same = len(pairs[0] & pairs[1])
+    assert same > 15 if kind == "ssl_fer_released" else same < 5
+
+
+def test_a_method_is_told_how_many_steps_there_are_also_when_it_goes_on(run):
+    method = make("byol")
+    with pytest.raises(Killed):
+        run("a", die_at(method, 5), table=Clips())
+    assert method.steps == 9
+    method = make("byol")
+    run("a", method, table=Clips())
+    assert method.steps == 9
+
+
+def test_a_batch_of_more_clips_than_there_are_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match="batch_size: 28 is more than the 27 pre-training clips; lower it"):
+        run("a", make("byol"), replace(SCHEDULE, batch_size=28), table=Clips())
+
+
+def test_a_frozen_network_is_a_part_of_the_fingerprint():
+    one, other = (make("ssl_fer", config=SslFerConfig(**CLIPS | {"descriptor": "resnet10t", "descriptor_pretrained": False})) for _ in "ab")
+    assert fingerprint(one, SCHEDULE, 1, "d") == fingerprint(other, SCHEDULE, 1, "d")
+    other.descriptor.network.conv1[0].weight.data[0, 0, 0, 0] += 1
+    assert fingerprint(one, SCHEDULE, 1, "d") != fingerprint(other, SCHEDULE, 1, "d")
 
 
 def test_a_run_killed_twice_and_once_at_the_very_end(run, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Views against slow loops: one image, one pixel at a time, with the same random numbers drawn again."""
 
+import colorsys
 import math
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from lib import views as lib_views
-from lib.views import Views, colour_jitter, gradient_magnitude, quadrant_crops, random_blur, random_crop, random_view
+from lib.views import (
+    Views, colour_jitter, cut_mix, gradient_magnitude, hue_jitter, quadrant_crops, random_blur, random_crop, random_view,
+    window_crop,
+)  # fmt: skip
 
 
 def seeded(seed=0):
@@ -172,7 +176,7 @@ def test_quadrant_crops_come_from_two_different_quadrants():
     assert all(a != b for a, b in pairs) and len(pairs) == 12
 
 
-@pytest.mark.parametrize("name", ["crop", "rotation", "colour", "grey", "blur"])
+@pytest.mark.parametrize("name", ["crop", "rotation", "colour", "grey", "blur", "hue"])
 @pytest.mark.parametrize("value", [-0.1, 1e6, math.nan])
 def test_bad_views_name_the_value(name, value):
     with pytest.raises(ValueError, match=f"^{name}: expected .*{value}"):
@@ -186,3 +190,63 @@ def test_an_empty_crop_is_refused():
 
 def test_bfloat16_images_stay_what_they_are():
     assert lib_views.random_crop(pictures().bfloat16(), 0.5, 10, seeded()).dtype == torch.bfloat16
+
+
+def test_hue_is_turned_as_colorsys_turns_it():
+    x = pictures(5, 4, 3)
+    x[0, :, 0, 0], x[1, :, 0, 0] = 0.5, torch.tensor([0.7, 0.7, 0.2])  # grey; two channels the same
+    fast = hue_jitter(x, 0.4, seeded(2))
+    for image, result, (turn,) in zip(x, fast, zip(*draws(seeded(2), 5, (-0.4, 0.4)))):
+        for r in range(4):
+            for c in range(3):
+                hue, saturation, value = colorsys.rgb_to_hsv(*image[:, r, c].tolist())
+                slow = colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value)
+                assert result[:, r, c].tolist() == pytest.approx(slow, abs=1e-5)
+
+
+def test_views_turn_the_hue_where_they_are_told():
+    x = pictures()
+    assert not torch.equal(random_view(x, Views(hue=0.3), seeded()), random_view(x, Views(), seeded()))
+
+
+def test_blur_of_fewer_taps_reaches_less_far():
+    x = torch.zeros(40, 3, 9, 9)
+    x[:, :, 4, 4] = 1
+    touched = (random_blur(x, 1.0, seeded(), 2.0, radius=1) > 1e-9).any(1).float().amax(0)
+    assert touched.nonzero().amin(0).tolist() == [3, 3] and touched.nonzero().amax(0).tolist() == [5, 5]
+
+
+def test_a_window_has_its_share_of_each_side_and_half_are_mirrored():
+    ramp = torch.linspace(0, 1, 64).expand(2000, 3, 64, 64)
+    window = window_crop(ramp, 0.75, seeded())
+    span = window.amax((1, 2, 3)) - window.amin((1, 2, 3))
+    assert span.min() > 0.72 and span.max() < 0.76
+    assert (window[:, 0, 0] - window[:, 0, -1]).abs().max() < 1e-5  # upright
+    assert (window[:, 0, 0, 0] > window[:, 0, 0, -1]).float().mean().item() == pytest.approx(0.5, abs=0.04)
+    low = window.amin((1, 2, 3))
+    assert low.min() < 0.02 and low.max() > 0.23  # anywhere
+
+
+def test_cut_mix_pastes_one_box_of_another_image():
+    levels = torch.arange(400.0).view(-1, 1, 1, 1).expand(-1, 3, 20, 30) / 400
+    mixed = cut_mix(levels, 0.6, seeded(), 0.5)
+    foreign = (mixed != levels).any(1)
+    share = foreign.float().mean((1, 2))
+    assert (share > 0).float().mean().item() == pytest.approx(0.6, abs=0.08)
+    assert share.max() < 0.56 and share.max() > 0.4
+    shift = set()
+    for i in foreign.flatten(1).any(1).nonzero().flatten().tolist():
+        rows, columns = foreign[i].any(1).nonzero().flatten(), foreign[i].any(0).nonzero().flatten()
+        assert foreign[i][rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()  # a box
+        value = mixed[i, 0][foreign[i]].unique()
+        assert len(value) == 1
+        shift.add((round(value.item() * 400) - i) % 400)
+    assert len(shift) == 1 and shift != {0}
+
+
+def test_cut_mix_keeps_the_place_and_needs_two():
+    x = pictures(2, 16, 16)
+    mixed = cut_mix(x, 1.0, seeded(3))
+    assert ((mixed == x) | (mixed == x.flip(0))).all()
+    with pytest.raises(ValueError, match="^images: expected at least 2 to cut and mix, got 1"):
+        cut_mix(x[:1], 1.0, seeded())

@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.losses.checks import float_matrix, positive_number, same_shape
+from lib.losses.tiled import row_cross_entropy
 
 
-def nt_xent(z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None) -> Tensor:
+def nt_xent(
+    z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None, tile: int | None = None
+) -> Tensor:
     """NT-Xent [1]: each anchor's positive against all other rows, mean over the anchors.
 
     Args:
@@ -22,11 +25,21 @@ def nt_xent(z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Ten
         positive: [A] long, A <= M: the row that is row i's positive (never i itself). The first A rows are the anchors,
             usually all of them; the others only serve as negatives.
         temperature: softmax temperature, > 0.
-        exclude: [A, M] bool; True takes that pair out of row i's denominator. The self pair is always out.
+        exclude: [A, M] bool; True takes that pair out of row i's denominator. Or [A, E] long: the columns that are taken
+            out of row i's (-1: none), for batches whose M x M mask would be too large. The self pair is always out.
+        tile: rows of the similarity matrix that are held at a time, None: all. The value does not depend on it: never more
+            than tile x M numbers are held at once, forward and backward.
 
     Raises:
         ValueError: wrong shapes or types, ``positive[i] == i``, or an exclusion that hits a row's own positive.
     """
+    return nt_xent_rows(z, positive, temperature, exclude, tile).mean()
+
+
+def nt_xent_rows(
+    z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None, tile: int | None = None
+) -> Tensor:
+    """The terms [A] whose mean is :func:`nt_xent`, with its arguments and errors."""
     float_matrix("z", z, "M, D")
     positive_number("temperature", temperature)
     if positive.dim() != 1 or not 0 < len(positive) <= len(z) or positive.dtype != torch.long:
@@ -35,21 +48,30 @@ def nt_xent(z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Ten
         )
     if ((positive < 0) | (positive >= len(z))).any():
         raise ValueError(f"positive: expected rows 0..{len(z) - 1}, got {positive.min().item()}..{positive.max().item()}")
-    rows = torch.arange(len(positive), device=z.device)
-    if (positive == rows).any():
+    if (positive == torch.arange(len(positive), device=z.device)).any():
         raise ValueError("positive: a row cannot be its own positive (positive[i] == i)")
-    out = torch.eye(len(positive), len(z), dtype=torch.bool, device=z.device)
     if exclude is not None:
-        if exclude.shape != out.shape or exclude.dtype != torch.bool:
-            raise ValueError(f"exclude: expected bool {list(out.shape)}, got {exclude.dtype} {list(exclude.shape)}")
-        if exclude[rows, positive].any():
-            raise ValueError("exclude: takes out a row's own positive")
-        out = out | exclude
+        _check_exclude(exclude, positive, len(z))
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 1):
+        raise ValueError(f"tile: expected None or an integer >= 1, got {tile!r}")
     with torch.autocast(z.device.type, enabled=False):
-        z = F.normalize(z.float(), dim=1)
-        # -inf, not 0: a zero logit would still weigh exp(0) in the denominator
-        logits = (z[: len(positive)] @ z.T / temperature).masked_fill(out, float("-inf"))
-        return F.cross_entropy(logits, positive)
+        return row_cross_entropy(F.normalize(z.float(), dim=1), positive, temperature, exclude, tile or len(positive))
+
+
+def _check_exclude(exclude: Tensor, positive: Tensor, count: int) -> None:
+    anchors = len(positive)
+    if exclude.dtype == torch.long and exclude.dim() == 2 and len(exclude) == anchors:
+        if ((exclude < -1) | (exclude >= count)).any():
+            raise ValueError(f"exclude: expected columns -1..{count - 1}, got {exclude.min().item()}..{exclude.max().item()}")
+        hit = exclude == positive[:, None]
+    elif exclude.dtype == torch.bool and exclude.shape == (anchors, count):
+        hit = exclude.gather(1, positive[:, None])
+    else:
+        raise ValueError(
+            f"exclude: expected bool [{anchors}, {count}] or long [{anchors}, E], got {exclude.dtype} {list(exclude.shape)}"
+        )
+    if hit.any():
+        raise ValueError("exclude: takes out a row's own positive")
 
 
 def mixed_info_nce(

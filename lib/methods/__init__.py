@@ -3,12 +3,20 @@
 A method is an ``nn.Module`` built from (config, network, views) that keeps its settings as ``config`` and ``view_config``,
 frozen dataclasses that a checkpoint is recognised by, and has
 
-    views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each
+    views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each. ``images``
+                                is [B, 3, H, W], or a lib.clips.ClipBatch for a method with ``items``
     loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
     optimizer()              -> the optimiser over what the method trains
     after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues
     finish(table, device)    -> after the last step: what has a closed form, fitted to the pre-training images
     encoder()                -> the Encoder to keep
+
+and, where it needs them,
+
+    items(table, epoch, draw) -> the table rows [N, k] that the N items of an epoch read, in the order of the epoch; N is the
+                                same in all epochs. draw(epoch) makes that epoch's generator: what is drawn depends on it
+                                alone, so that a killed run goes on with the same items. Default: single images, shuffled
+    begin(steps)             -> before the first step, and when a killed run goes on: how many steps the run has
 
 Every method has ``variant``: 'released' does what the published code does (crashes fixed), 'corrected' what its authors
 meant; the deviations stand in the method's docstring.
@@ -16,9 +24,12 @@ meant; the deviations stand in the method's docstring.
 
 from torch import nn
 
+from lib.methods.byol import BYOL, BYOLConfig
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased
+from lib.methods.moco import MoCo, MoCoConfig
 from lib.methods.simclr import SimCLR, SimCLRConfig
+from lib.methods.ssl_fer import SslFer, SslFerConfig
 from lib.models.encoder import EncoderConfig
 from lib.views import Views
 
@@ -26,6 +37,9 @@ from lib.views import Views
 BUILDERS = {
     "simclr": (SimCLRConfig, SimCLR),
     "dar_sfrl": (DarSfrlConfig, lambda config, *rest: (DarSfrlReleased if config.variant == "released" else DarSfrl)(config, *rest)),
+    "ssl_fer": (SslFerConfig, SslFer),
+    "moco": (MoCoConfig, MoCo),
+    "byol": (BYOLConfig, BYOL),
 }
 METHODS = {name: settings for name, (settings, _) in BUILDERS.items()}
 

@@ -1,0 +1,137 @@
+"""What a step of SSL-FER's methods costs beside its networks alone, and where the time of the views goes.
+
+    python -m tests.benchmarks.bench_ssl_step [--device cpu] [--clips 64] [--image-size 32]
+
+The backbone is that of params.yaml, the images are noise and the landmarks a mean face: what they show costs nothing. A
+step is views, loss, backward, optimiser and what moves after it; its networks alone are the forward and backward pass of the
+same images (for MoCo and BYOL with the forward pass of the following network; for MaskFN with its descriptor's). Least of
+several runs, taken in turns.
+"""
+
+import argparse
+import time
+
+import torch
+
+from lib.clips import ClipBatch
+from lib.degrade.occluders import MEAN_FACE
+from lib.faces.parts import cover_part
+from lib.faces.swap import swap_faces
+from lib.methods import METHODS, build_method
+from lib.models.encoder import EncoderConfig
+from lib.params import load
+from lib.run_record import machine, versions
+from lib.views import colour_jitter, cut_mix, hue_jitter, random_blur, random_crop
+
+OFF = {"time_aug": False, "hard_neg": False, "face_swap": False, "mask_fn": False}
+RUNS = {
+    "SimCLR": ("ssl_fer", OFF),
+    "SimCLR + HardNeg": ("ssl_fer", OFF | {"hard_neg": True}),
+    "SimCLR + CutMix": ("ssl_fer", OFF | {"cut_mix": True}),
+    "SimCLR + FaceSwap": ("ssl_fer", OFF | {"face_swap": True}),
+    "SimCLR + MaskFN": ("ssl_fer", OFF | {"mask_fn": True}),
+    "SSL-FER, all four": ("ssl_fer", {}),
+    "MoCo v2": ("moco", {"queue": 4096}),
+    "BYOL": ("byol", {}),
+}
+
+
+def clips(count: int, frames: int, side: int, device) -> ClipBatch:
+    images = torch.rand(count, frames, 3, side, side, device=device)
+    landmarks = (torch.tensor(MEAN_FACE) * side + torch.randn(count, frames, 68, 2) * 0.02 * side).to(device)
+    return ClipBatch(images, landmarks, torch.arange(count, device=device))
+
+
+def seconds(works: list, device, runs: int) -> list[float]:
+    """Least seconds of each of ``works``, which take turns."""
+    best = [float("inf")] * len(works)
+    for _ in range(runs + 1):  # the first is not better for being cold: it is simply not the least
+        for i, work in enumerate(works):
+            began = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            best[i] = min(best[i], time.perf_counter() - began)
+    return best
+
+
+def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, options, device) -> tuple[float, float, float]:
+    method = build_method(name, METHODS[name](head_hidden=256, **settings), network, views).to(device).train()
+    optimizer, generator = method.optimizer(), torch.Generator(device).manual_seed(0)
+    hard, swap = getattr(method.config, "hard_neg", False), method.config.face_swap
+    batch = clips(options.clips, 2 + 2 * hard + swap, options.image_size, device)
+    made = method.views(batch, generator)[0]
+
+    def step():
+        terms = method.loss(method.views(batch, generator)[0])
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        optimizer.step()
+        terms["loss"].item()
+        method.after_step(0)
+
+    def networks():
+        method.zero_grad(set_to_none=True)
+        if name == "moco":
+            with torch.no_grad():
+                method.key_head(method.key_network(made["key"]))
+            out = [method.head(method.network(made["query"]))]
+        elif name == "byol":
+            with torch.no_grad():
+                for view in ("first", "second"):
+                    method.target_projector(method.target_network(made[view]))
+            out = [method.predictor(method.projector(method.network(made[view]))) for view in ("first", "second")]
+        else:
+            out = [method.embed(made["images"])]
+        sum(z.sum() for z in out).backward()
+
+    return tuple(seconds([step, networks, lambda: method.views(batch, generator)], device, options.runs))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--backbone", help="a timm model, in place of the one of params.yaml")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--only", nargs="*", default=list(RUNS), choices=list(RUNS))
+    options = parser.parse_args()
+    device, params = torch.device(options.device), load()
+    backbone = (options.backbone, {}) if options.backbone else (params.network.backbone, params.network.backbone_args)
+    network = EncoderConfig(options.image_size, *backbone)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
+    print(f"{where}, torch {versions()['torch']}, {torch.get_num_threads()} threads", end="; ")
+    print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}")
+    print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s}")
+    for label in options.only:
+        name, settings = RUNS[label]
+        settings = settings | ({} if name == "byol" else {"descriptor": "pixels"})
+        step, alone, views = step_and_networks(name, settings, network, params.views, options, device)
+        print(f"{label:20s} {1e3 * step:6.1f} ms {1e3 * alone:6.1f} ms {step / alone:6.2f} {1e3 * views:6.1f} ms", flush=True)
+    profile(options, params.views, device)
+
+
+def profile(options, views, device) -> None:
+    """Each part of the views by itself, for all the frames of ``clips`` clips of 4."""
+    batch, generator = clips(options.clips, 4, options.image_size, device), torch.Generator(device).manual_seed(0)
+    images, places = batch.images.flatten(0, 1), batch.landmarks.flatten(0, 1)
+    half = len(images) // 2
+    part = torch.zeros(len(images), dtype=torch.long, device=device)
+    chosen = part == 0
+    parts = {
+        "crop, rotation, mirror": lambda: random_crop(images, views.crop, views.rotation, generator),
+        "colour": lambda: colour_jitter(images, views.colour, views.grey, generator),
+        "hue (released)": lambda: hue_jitter(images, 0.2, generator),
+        "blur (released)": lambda: random_blur(images, 0.5, generator, 2.0, 1),
+        "cover a part": lambda: cover_part(images, places, part, chosen),
+        "CutMix, half": lambda: cut_mix(images[half:], 0.8, generator),
+        "FaceSwap, half": lambda: swap_faces(images[:half], places[:half], images[half:], places[half:]),
+    }
+    print(f"views of {options.clips} clips x 4 frames = {len(images)} images:")
+    for name, took in zip(parts, seconds(list(parts.values()), device, options.runs)):
+        print(f"  {name:24s} {1e3 * took:7.1f} ms  {1e6 * took / len(images):6.1f} us an image")
+
+
+if __name__ == "__main__":
+    main()
