@@ -11,6 +11,7 @@ Writes reports/ssl_fer/results.csv, table.{md,csv,tex}, settings.json and log.tx
 
 import argparse
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import time
@@ -37,9 +38,10 @@ from lib.training import Schedule, train
 WORK, OUT = Path(".cache/ssl_fer"), Path("reports/ssl_fer")
 FRAMES = 9  # over the 2 seconds of a rendered clip
 CLIPS = {"fps": 4.0, "interval": 1.0}
-NEGATIVES = {"hard_interval": 1.5, "temperature": 0.2, "descriptor_pretrained": False}
+NEGATIVES = {"hard_interval": 1.5, "temperature": 0.2, "descriptor": "pixels"}  # there are no ImageNet weights here
 SHARED = {"head_hidden": 256, "learning_rate": 2e-3, **CLIPS}
 ALL = ("time_aug", "hard_neg", "face_swap", "mask_fn", "cut_mix")
+OWN = {"moco": {"learning_rate": 5e-4, "momentum": 0.99, "queue": 1024}}  # at 2e-3 its embedding collapses
 ROWS = {  # name: (method, the strategies that are on)
     "byol": ("byol", ()),
     "moco_v2": ("moco", ()),
@@ -52,7 +54,7 @@ ROWS = {  # name: (method, the strategies that are on)
     "f": ("ssl_fer", ("time_aug", "hard_neg", "mask_fn")),
     "g": ("ssl_fer", ("time_aug", "hard_neg", "face_swap", "mask_fn")),
 }
-SCHEDULE = Schedule(batch_size=128, epochs=20, warmup_epochs=1.0, precision="float32")
+SCHEDULE = Schedule(batch_size=128, epochs=30, warmup_epochs=1.0, precision="float32")
 CORRUPTIONS = ["gaussian_noise", "motion_blur", "defocus_blur", "pixelate", "jpeg_compression", "contrast", "low_light", "fog", "occlusion", "mask"]  # fmt: skip
 PROBE = ProbeParams(
     images=630, l2=1.0, corruptions=CORRUPTIONS, severities=[1, 3, 5], attacks=[], sweep=[], tasks=["expression", "valence_arousal"]
@@ -63,7 +65,7 @@ def settings_of(row: str):
     """The settings of a row of the table."""
     method, strategies = ROWS[row]
     known = METHODS[method].__dataclass_fields__
-    wanted = {**SHARED, **NEGATIVES, **{name: name in strategies for name in ALL}}
+    wanted = {**SHARED, **NEGATIVES, **OWN.get(method, {}), **{name: name in strategies for name in ALL}}
     return METHODS[method](**{name: value for name, value in wanted.items() if name in known})
 
 
@@ -75,12 +77,13 @@ def train_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
         torch.set_num_threads(1)
         params, everything = load(), open_packed(faces_at)
         faces = everything.select(everything.column("split") == "pretrain")
+        checksum = hashlib.sha256((faces_at / "set.json").read_bytes()).hexdigest()
         torch.manual_seed(seed)
         network = EncoderConfig(params.prepare.image_size, params.network.backbone, params.network.backbone_args)
         model = build_method(ROWS[row][0], settings_of(row), network, params.views)
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
         with open(WORK / "logs" / f"{row}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
-            train(model, faces, SCHEDULE, seed=seed, data="study", out=out, checkpoints=WORK / "checkpoints",
+            train(model, faces, SCHEDULE, seed=seed, data=checksum, out=out, checkpoints=WORK / "checkpoints",
                   device=torch.device("cpu"), label=f"{row}, seed {seed}")  # fmt: skip
     return row, seed, time.monotonic() - began
 
