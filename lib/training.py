@@ -105,6 +105,7 @@ def train(
     base_rates = [group["lr"] for group in optimizer.param_groups]
     if callable(getattr(method, "begin", None)):
         method.begin(steps_per_epoch * schedule.epochs)
+    labels = method.labels(table) if callable(getattr(method, "labels", None)) else None
     folder = checkpoints / fingerprint(method, schedule, seed, data)
     state = folder / "last.pt"
     step, history, sums = 0, [], {}
@@ -127,7 +128,7 @@ def train(
             group["lr"] = base * rate
         means = {}
         with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-            batches = method.views(batch, generator)
+            batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device),)))
         for views in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 terms = method.loss(views)

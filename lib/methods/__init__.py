@@ -16,6 +16,8 @@ and, where it needs them,
     items(table, epoch, draw) -> the table rows [N, k] that the N items of an epoch read, in the order of the epoch; N is the
                                 same in all epochs. draw(epoch) makes that epoch's generator: what is drawn depends on it
                                 alone, so that a killed run goes on with the same items. Default: single images, shuffled
+    labels(table)            -> [N, ...], one row an image of the table: a supervised method, whose views get those of the
+                                batch as a third argument
     begin(steps)             -> before the first step, and when a killed run goes on: how many steps the run has
 
 Every method has ``variant``: 'released' does what the published code does (crashes fixed), 'corrected' what its authors
@@ -24,6 +26,7 @@ meant; the deviations stand in the method's docstring.
 
 from torch import nn
 
+from lib.methods.aunce import Aunce, AunceConfig
 from lib.methods.byol import BYOL, BYOLConfig
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased
@@ -36,10 +39,14 @@ from lib.views import Views
 # name: (its settings, what builds it from (settings, network, views))
 BUILDERS = {
     "simclr": (SimCLRConfig, SimCLR),
-    "dar_sfrl": (DarSfrlConfig, lambda config, *rest: (DarSfrlReleased if config.variant == "released" else DarSfrl)(config, *rest)),
+    "dar_sfrl": (
+        DarSfrlConfig,
+        lambda config, *rest: (DarSfrlReleased if config.variant == "released" else DarSfrl)(config, *rest),
+    ),
     "ssl_fer": (SslFerConfig, SslFer),
     "moco": (MoCoConfig, MoCo),
     "byol": (BYOLConfig, BYOL),
+    "aunce": (AunceConfig, Aunce),
 }
 METHODS = {name: settings for name, (settings, _) in BUILDERS.items()}
 

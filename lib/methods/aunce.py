@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.datasets.action_units import BP4D_UNITS
+from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_branches
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
 from lib.methods.aunce_views import enhanced_view
@@ -75,8 +75,7 @@ class AunceConfig:
 class Aunce(nn.Module):
     """Unit vectors of an AU attract where the AU's labels agree and repel where they differ; see lib.losses.aunce.
 
-    Not free of labels: ``views`` takes the AU labels of the images beside them. Who trains it calls ``learn_rates`` with
-    the labels of all training images first where the AUs are weighed (``first_release``, ``cross_entropy``).
+    Not free of labels: the training images need AU columns (see lib.training and :meth:`labels`).
 
     Deviations from the published code, in all variants: the encoder's own constant mean and deviation instead of
     CIFAR-10's; the learning rate's schedule is the training loop's; the order of the colour operations is drawn once a
@@ -108,6 +107,17 @@ class Aunce(nn.Module):
     def learn_rates(self, labels: Tensor) -> None:
         """Weigh the AUs by the inverse of their rate in ``labels`` [N, K] of the training images (9, -1 unknown)."""
         self.unit_weights.copy_(inverse_rate_weights(labels))
+
+    def labels(self, table) -> Tensor:
+        """The AU labels [N, K] of the training images; where the AUs are weighed their rates are learnt from them.
+
+        Raises:
+            ValueError: the table has none of the AUs.
+        """
+        labels = torch.from_numpy(au_labels(table, self.config.units))
+        if self.weighs_units:
+            self.learn_rates(labels)
+        return labels
 
     def embed(self, images: Tensor) -> Tensor:
         """Views [B, 3, H, W], already cropped, -> one unit vector per AU, [B, D, K]."""

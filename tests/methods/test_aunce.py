@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from lib.datasets.action_units import au_labels
 from lib.losses.aunce import aunce_loss
 from lib.losses.weighted_bce import inverse_rate_weights
+from lib.methods import build_method
 from lib.methods.aunce import PUBLISHED, Aunce, AunceConfig
-from lib.models.encoder import Encoder, EncoderConfig
+from lib.models.encoder import Encoder, EncoderConfig, load_encoder
+from lib.training import Schedule, train
 from lib.views import Views
 
 UNITS = [1, 4, 12]
@@ -39,7 +43,7 @@ def labelled():
     return draw
 
 
-def train(method, images, labels, steps):
+def trained(method, images, labels, steps):
     """Own small loop: the training loop hands a method no labels."""
     method.train()
     if method.weighs_units:
@@ -63,7 +67,7 @@ def train(method, images, labels, steps):
 ])
 def test_the_loss_falls_and_the_units_become_separable(make, labelled, settings):
     method = make(**settings)
-    losses = train(method, *labelled(128), 60)
+    losses = trained(method, *labelled(128), 60)
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
     images, labels = labelled(100, seed=1)
     method.eval()
@@ -153,3 +157,28 @@ def test_the_published_networks(network, tokens):
         encoder = Encoder(replace(network, au_graph={"units": 12}))
         assert encoder.tokens(torch.zeros(1, 3, 224, 224)).shape == tokens
         assert encoder.unit_vectors(torch.zeros(2, 3, 224, 224)).shape == (2, tokens[2], 12)
+
+
+@pytest.mark.parametrize("settings", [{}, {"variant": "first_release"}, {"objective": "cross_entropy"}])
+def test_the_training_loop_hands_it_the_labels_of_its_images(synthetic_faces, tmp_path, settings):
+    table, seen = synthetic_faces(), []
+    table = table.with_rows(table.rows.drop(columns="au_4"))  # of one unit nothing is known
+    config = AunceConfig(units=[1, 2, 4], width=8, **settings)
+    torch.manual_seed(0)
+    method = build_method("aunce", config, EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}), Views())
+    whole, views = au_labels(table, [1, 2, 4]), method.views
+
+    def watched(images, generator, labels):
+        pixels = (images * 255).round().byte()
+        for image, label in zip(pixels, labels):
+            (row,) = [i for i, other in enumerate(table.images()) if torch.equal(image, other)]
+            seen.append(row)
+            assert label.tolist() == whole[row].tolist() and label[2] == -1
+        return views(images, generator, labels)
+
+    method.views = watched
+    history = train(method, table.select(np.arange(len(table))), Schedule(64, 1, 0.0, "float32"), seed=1, data="x",
+                    out=tmp_path / "out", checkpoints=tmp_path / "ck", device=torch.device("cpu"), label="aunce")  # fmt: skip
+    assert len(set(seen)) == len(seen) == 256 and np.isfinite(history[-1]["loss"])
+    encoder = load_encoder(tmp_path / "out")
+    assert encoder(torch.rand(2, 3, 16, 16)).shape == (2, 24)
