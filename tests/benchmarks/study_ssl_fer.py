@@ -54,7 +54,7 @@ ROWS = {  # name: (method, the strategies that are on)
     "f": ("ssl_fer", ("time_aug", "hard_neg", "mask_fn")),
     "g": ("ssl_fer", ("time_aug", "hard_neg", "face_swap", "mask_fn")),
 }
-SCHEDULE = Schedule(batch_size=128, epochs=30, warmup_epochs=1.0, precision="float32")
+SCHEDULE = Schedule(batch_size=128, epochs=16, warmup_epochs=1.0, precision="float32")
 CORRUPTIONS = ["gaussian_noise", "motion_blur", "defocus_blur", "pixelate", "jpeg_compression", "contrast", "low_light", "fog", "occlusion", "mask"]  # fmt: skip
 PROBE = ProbeParams(
     images=630, l2=1.0, corruptions=CORRUPTIONS, severities=[1, 3, 5], attacks=[], sweep=[], tasks=["expression", "valence_arousal"]
