@@ -186,6 +186,7 @@ def finetune(
             if checkpoint is not None:
                 keep(checkpoint, state, model, optimizer, plateau)
     model.load_state_dict(state["chosen"])
+    model.zero_grad(set_to_none=True)
     return Run(
         model.eval().requires_grad_(False), state["last"].numpy(), state["best_on_test"].numpy(), state["history"]
     )

@@ -79,7 +79,7 @@ def _expression(base: Task, fit: np.ndarray, recipe: Recipe, device) -> Goal:
     counts = torch.as_tensor(np.bincount(label[fit], minlength=base.classes), device=device)
     return Goal(
         outputs=base.classes,
-        labels=torch.as_tensor(label, dtype=torch.long, device=device),
+        labels=torch.tensor(label, dtype=torch.long, device=device),
         loss=partial(balanced_softmax, counts=counts) if recipe.balanced else F.cross_entropy,
         score=lambda scores, truth: expression.macro_f1(scores.argmax(1), truth.astype(int), base.classes),
     )
