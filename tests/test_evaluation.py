@@ -366,6 +366,17 @@ def test_a_killed_fine_tuned_evaluation_ends_the_same(run, trainable_encoder, sy
     assert len(list((tmp_path / "work").glob("*.pt"))) == 4 and not other.equals(whole)
 
 
+def test_all_tasks_of_a_table_share_their_corrupted_images(run, synthetic_faces, trainable_encoder, tmp_path):
+    table = synthetic_faces()
+    table.rows.loc[table.rows["identity"] == 25, "valence"] = np.nan
+    params = dataclasses.replace(
+        SMALL, tasks=["expression", "valence_arousal", "expression_finetuned", "valence_arousal_finetuned"], images=60, attacks=[],
+        sweep=[], severities=[1], corruptions=["gaussian_noise"], finetune=Finetune("demo", 1),
+    )  # fmt: skip
+    run(params, encoder=trainable_encoder(16), tables=[table], shared=tmp_path / "shared")
+    assert len(list((tmp_path / "shared").rglob("*.npy"))) == 1
+
+
 def test_a_fine_tuned_task_sees_the_images_of_its_linear_probe(synthetic_faces, trainable_encoder):
     table, device = synthetic_faces(), "cpu"
     params = dataclasses.replace(SMALL, tasks=["expression", "valence_arousal", "expression_finetuned"], images=60)

@@ -96,9 +96,14 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def affect_counts(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Predictions p and ratings t, [n,2] -> [n,11]: one, then p, t, p^2, t^2, p t of both dimensions in turn."""
-    p, t = np.asarray(scores, float), np.asarray(truth, float)
+    """Predictions p, clipped, and ratings t, [n,2] -> [n,11]: one, then p, t, p^2, t^2, p t of both dimensions in turn."""
+    p, t = clipped(scores), np.asarray(truth, float)
     return np.concatenate([np.ones((len(p), 1)), p, t, p * p, t * t, p * t], axis=1)
+
+
+def clipped(scores: np.ndarray) -> np.ndarray:
+    """Predictions in the range of ratings, -1..1, as float64."""
+    return np.clip(np.asarray(scores, float), -1, 1)
 
 
 def _moments(sums: np.ndarray, k: int) -> list[np.ndarray]:

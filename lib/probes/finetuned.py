@@ -90,7 +90,7 @@ def _affect(base: Task, fit: np.ndarray, recipe: Recipe, device) -> Goal:
         outputs=len(affect.DIMENSIONS),
         labels=torch.as_tensor(affect.ratings(base.table), device=device),
         loss=ccc_loss,
-        score=lambda scores, truth: float(np.mean([metrics.ccc(scores[:, k], truth[:, k]) for k in range(2)])),
+        score=lambda scores, truth: float(np.mean([metrics.ccc(affect.clipped(scores)[:, k], truth[:, k]) for k in range(2)])),
     )
 
 

@@ -28,8 +28,10 @@ def test_ratings_of_new_persons_are_told(task):
 def test_metrics_from_sums_are_the_plain_ones(task):
     rng = np.random.default_rng(0)
     truth = rng.uniform(-1, 1, (200, 2))
-    pred = 0.5 * truth + 0.3 * rng.normal(size=(200, 2)) + [0.2, -0.1]
+    pred = 0.5 * truth + 0.6 * rng.normal(size=(200, 2)) + [0.2, -0.1]
     sums = affect_counts(pred, truth).sum(0)
+    assert (abs(pred) > 1).sum() > 20
+    pred = pred.clip(-1, 1)
     for k, name in enumerate(("valence", "arousal")):
         assert task.metrics[f"ccc_{name}"](sums) == pytest.approx(100 * metrics.ccc(pred[:, k], truth[:, k]))
         assert task.metrics[f"rmse_{name}"](sums) == pytest.approx(metrics.rmse(pred[:, k], truth[:, k]))
@@ -40,7 +42,7 @@ def test_metrics_from_sums_are_the_plain_ones(task):
 def test_a_resample_is_what_its_persons_give(task):
     rng = np.random.default_rng(1)
     truth, person = rng.uniform(-1, 1, (60, 2)), rng.integers(0, 6, 60)
-    pred = truth + 0.5 * rng.normal(size=(60, 2))
+    pred = 0.6 * truth + 0.1 * rng.normal(size=(60, 2))
     draws = subject_draws(6, 20, 3)
     found = task.metrics["ccc_arousal"](draws @ subject_sums(affect_counts(pred, truth), person, 6))
     for times, value in zip(draws, found):
@@ -48,11 +50,12 @@ def test_a_resample_is_what_its_persons_give(task):
         assert value == pytest.approx(100 * metrics.ccc(pred[items, 1], truth[items, 1]))
 
 
-def test_constants_and_nobody(task):
-    flat, truth = np.full((5, 2), 0.3), np.full((5, 2), 0.3)
-    both = affect_counts(flat, truth).sum(0)
+@pytest.mark.parametrize("value", [0.3, 0.1, -0.7, 0.0])
+def test_constants_and_nobody(task, value):
+    flat = np.full((7, 2), value)
+    both = affect_counts(flat, flat).sum(0)
     assert task.metrics["ccc"](both) == 0 and task.metrics["rmse_valence"](both) == pytest.approx(0, abs=1e-8)
-    one = affect_counts(flat, np.random.default_rng(0).uniform(-1, 1, (5, 2))).sum(0)
+    one = affect_counts(flat, np.random.default_rng(0).uniform(-1, 1, (7, 2))).sum(0)
     assert task.metrics["ccc"](one) == pytest.approx(0, abs=1e-6)
     assert np.isnan(task.metrics["ccc"](np.zeros((3, 11)))).all() and np.isnan(task.metrics["rmse_arousal"](np.zeros(11)))
 
@@ -70,6 +73,13 @@ def test_scores_reach_back_to_the_pixels(task):
     pixels = (task.images[:3].float() / 255).requires_grad_()
     task.loss_fn(task.scores_fn(torch.arange(3))(pixels), task.labels[:3]).backward()
     assert (pixels.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_a_stronger_attack_is_not_forgiven(task):
+    """Squared error grows without end; unclipped, predictions far off would have a CCC of about 0 again."""
+    truth = task.labels.numpy()
+    found = [task.metrics["ccc"](affect_counts(truth - s * np.sign(truth), truth).sum(0)) for s in (0, 0.5, 1, 2, 100)]
+    assert all(a >= b for a, b in zip(found, found[1:])) and found[0] == pytest.approx(100) and found[-1] < -60
 
 
 def test_rows_are_those_with_both_ratings(synthetic_faces):

@@ -1,6 +1,7 @@
 """Full fine-tuning: it learns, it can be repeated and resumed to the bit, three epochs are told apart, recipes as published."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -22,6 +23,15 @@ class Quiet:
 
     def step(self, n=1, note=""):
         self.done += n
+
+
+class Killed(Quiet):
+    at = 8
+
+    def step(self, n=1, note=""):
+        super().step(n, note)
+        if self.done == self.at:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -84,15 +94,9 @@ def test_two_runs_are_equal_and_other_seeds_differ(start):
 
 @pytest.mark.parametrize("recipe", [QUICK, dataclasses.replace(QUICK, optimizer="sgd", plateau=True, learning_rate=0.05)])
 def test_a_killed_run_goes_on_and_ends_the_same(start, tmp_path, recipe):
-    class Killed(Quiet):
-        def step(self, n=1, note=""):
-            super().step(n, note)
-            if self.done == 8:  # in the third of four epochs of three steps
-                raise KeyboardInterrupt
-
     path = tmp_path / "deep" / "run.pt"
     with pytest.raises(KeyboardInterrupt):
-        start(recipe, checkpoint=path, progress=Killed)
+        start(recipe, checkpoint=path, progress=Killed)  # in the third of four epochs of three steps
     meters = []
     resumed = start(recipe, checkpoint=path, progress=lambda *a, **k: meters.append(Quiet(*a, **k)) or meters[-1])
     assert meters[0].total == meters[0].done == 12
@@ -119,11 +123,16 @@ def test_the_rate_falls_as_a_cosine(start):
     assert rates == pytest.approx([2e-3 * 0.5 * (1 + math.cos(math.pi * s / 12)) for s in (2, 5, 8, 11)])
 
 
-def test_the_rate_waits_for_a_plateau(start):
+def test_the_rate_waits_for_a_plateau(start, tmp_path):
     recipe = dataclasses.replace(QUICK, optimizer="sgd", plateau=True, learning_rate=0.01, epochs=9)
-    goal = dataclasses.replace(start.goal, score=lambda scores, truth: 0.5)  # best at once, then never again
+    better = itertools.count()  # on the test images, which must not matter; on the held-out ones best at once, then never again
+    goal = dataclasses.replace(start.goal, score=lambda scores, truth: 0.5 if len(truth) == 14 else next(better))
     rates = [row["lr"] for row in start(recipe, goal=goal).history]
     assert rates == pytest.approx([0.01] * 7 + [0.0075] * 2)
+    path = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        start(recipe, goal=goal, checkpoint=path, progress=type("Later", (Killed,), {"at": 16}))
+    assert [row["lr"] for row in start(recipe, goal=goal, checkpoint=path).history] == rates  # it has waited before, too
 
 
 def test_recipes_are_the_published_ones():

@@ -62,12 +62,15 @@ def test_expressions_are_weighed_by_the_counts_of_the_images_fitted_on(synthetic
     table = table.select(keep)
     rows = rows_for_testing(table, 0)[:50]
     base = expression_task(pixel_encoder(8), table, rows, l2=0.01, batch_size=64, device="cpu")
-    goals = []
-    monkeypatch.setattr(finetuned, "finetune", lambda encoder, table, goal, *a, **k: goals.append(goal) or 1 / 0)
+    goals, rows_given = [], []
+    take = lambda encoder, table, goal, rows, *a, **k: goals.append(goal) or rows_given.append(rows) or 1 / 0  # noqa: E731
+    monkeypatch.setattr(finetuned, "finetune", take)
     for recipe in (RECIPE, dataclasses.replace(RECIPE, balanced=False)):
         with pytest.raises(ZeroDivisionError):
             finetuned_task(base, pixel_encoder(8), recipe, seed=0, batch_size=64, device="cpu")
-    fit, _ = rows_for("expression_finetuned", table)
+    fit, validation = rows_for("expression_finetuned", table)
+    for given in rows_given:
+        assert [part.tolist() for part in given] == [fit.tolist(), validation.tolist(), rows.tolist()]
     counts = np.bincount(table.column("expression")[fit], minlength=7)
     assert counts[3] < 0.6 * counts[2]
     scores, labels = torch.randn(9, 7, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 7
