@@ -49,17 +49,23 @@ def corruption_jobs(
     batch_size: int,
     device,
     shared: Path | None = None,
+    rows: Tensor | None = None,
 ) -> Iterator[Job]:
-    """One job for each corruption and severity of the tasks of *one* table: each image is corrupted and embedded once.
+    """One job for each corruption and severity of tasks of *one* table and encoder: each image is corrupted and embedded once.
+
+    ``rows``: the images to corrupt, those of the tasks among them; None: those of the tasks. What is drawn depends on it, so the
+    tasks of another encoder (a fine-tuned one) see the same corrupted images if they have the same ``rows``.
 
     Corrupted images are rounded to 8 bits, as an image file would hold them. What is worn is put where the table's
     landmarks are; an image whose landmarks are not all known has it in the usual place. With ``shared`` they are kept in that
     folder, where the evaluation of the next encoder finds them. Batch after batch goes through, so memory holds one.
     """
-    rows = torch.unique(torch.cat([task.rows for task in tasks]))
+    rows = torch.unique(torch.cat([task.rows for task in tasks])) if rows is None else torch.unique(rows)
     places = [torch.searchsorted(rows, task.rows).to(device) for task in tasks]
     table, encoder = tasks[0].table, tasks[0].encoder
-
+    if any(task.table is not table or task.encoder is not encoder for task in tasks):
+        raise ValueError(f"tasks: expected those of one table and one encoder, got {', '.join(task.name for task in tasks)}")
+    label = "-".join([table.name, *(task.name for task in tasks if task.name.endswith("_finetuned"))])
     landmarks = torch.as_tensor(table.column("landmarks")) if "landmarks" in table.columns else None
 
     def corrupted(name: str, severity: int) -> Iterator[Tensor]:
@@ -109,7 +115,7 @@ def corruption_jobs(
     for name in names:
         for severity in severities:
             cells = [Cell(task, "corruption", name, severity) for task in tasks]
-            yield Job(f"{table.name}-{name}-{severity}", cells, len(rows), lambda n=name, s=severity: run(n, s))
+            yield Job(f"{label}-{name}-{severity}", cells, len(rows), lambda n=name, s=severity: run(n, s))
 
 
 def attack_jobs(

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,11 @@ from lib.degrade.attacks import ATTACKS
 from lib.degrade.corruptions import CORRUPTIONS
 from lib.files import write_aside
 from lib.probes.action_units import action_unit_rows, action_units_task, listed, unscored_units
+from lib.probes.affect import affect_rows, affect_task
 from lib.probes.expression import expression_rows, expression_task
 from lib.probes.features import embed, held_still
+from lib.probes.finetune import RECIPES
+from lib.probes.finetuned import FINETUNED, finetuned_task, rows_for
 from lib.probes.selection import test_rows
 from lib.probes.task import Task, TaskLeftOut
 from lib.probes.verification import draw_pairs, verification_task
@@ -33,7 +36,11 @@ from lib.strong_attacks import Strong, strong_jobs
 from lib.tally import Measured, tally
 
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
-CODE = ("evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "probes", "degrade", "models", "datasets/pairs.py")
+CODE = (
+    "evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "views.py", "probes", "degrade", "models",
+    "losses", "datasets/pairs.py",
+)  # fmt: skip
+TASKS = ("expression", "action_units", "verification", "valence_arousal")
 
 
 @dataclass(frozen=True)
@@ -43,21 +50,49 @@ class Attacked:
     expression: int = 60
     action_units: int = 60
     verification: int = 60
+    valence_arousal: int = 60
 
     def __post_init__(self):
         for name, value in asdict(self).items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
+    def of(self, task: str) -> int:
+        """A fine-tuned task is attacked on the items of its linear probe."""
+        return getattr(self, FINETUNED.get(task, task))
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """How the fine-tuned tasks are trained."""
+
+    recipe: str = "affectnet"  # a key of lib.probes.finetune.RECIPES
+    epochs: int = 0  # 0: as many as the recipe says
+
+    def __post_init__(self):
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {self.recipe!r}")
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be at least 1, or 0 for the recipe's, got {self.epochs}")
+
+    @property
+    def chosen(self):
+        """The recipe with its number of epochs."""
+        recipe = RECIPES[self.recipe]
+        return replace(recipe, epochs=self.epochs) if self.epochs else recipe
+
 
 @dataclass(frozen=True)
 class ProbeParams:
     """What is measured, and on how much."""
 
+    # of TASKS, and of FINETUNED beside its linear probe (that is expensive: each trains a copy of the encoder)
+    tasks: list[str] = field(default_factory=lambda: ["expression", "action_units", "verification"])
     images: int = 140  # test images of a data set (clean and corrupted); fewer where it has fewer
     pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
     attacked: Attacked = field(default_factory=Attacked)  # attacks cost most of the time
     l2: float = 0.03  # penalty of the linear probes on standardised features
+    finetune: Finetune = field(default_factory=Finetune)
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))  # all types
     severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
     # the eight of DAR-SFRL's code
@@ -83,16 +118,24 @@ class ProbeParams:
         for name in ("l2", "eps", "alpha"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name, known in (("corruptions", CORRUPTIONS), ("attacks", ATTACKS), ("severities", (1, 2, 3, 4, 5))):
+        known_names = (
+            ("tasks", (*TASKS, *FINETUNED)), ("corruptions", CORRUPTIONS), ("attacks", ATTACKS), ("severities", (1, 2, 3, 4, 5)),
+        )  # fmt: skip
+        for name, known in known_names:
             values = getattr(self, name)
             unknown = [v for v in values if v not in known]
             if unknown:
                 raise ValueError(
                     f"{name} must be among {', '.join(map(str, known))}, got {', '.join(map(str, unknown))}"
                 )
-        for name in ("corruptions", "attacks", "severities", "sweep", "check_steps"):
+        for name in ("tasks", "corruptions", "attacks", "severities", "sweep", "check_steps"):
             if len(set(getattr(self, name))) != len(getattr(self, name)):
                 raise ValueError(f"{name} must hold each entry once, got {getattr(self, name)}")
+        if not self.tasks:
+            raise ValueError("tasks must not be empty")
+        for name, base in FINETUNED.items():
+            if name in self.tasks and base not in self.tasks:
+                raise ValueError(f"tasks must hold {base} where {name} is: its linear probe stands beside it and attacks it")
         if self.corruptions and not self.severities:
             raise ValueError("severities must not be empty while there are corruptions")
         if not self.check_steps or min(self.check_steps) < 1:
@@ -104,19 +147,17 @@ class ProbeParams:
 
 
 def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[str]]:
-    """What a table can be probed for: the test images of each task, and a sentence for whatever it cannot.
+    """What a table can be probed for: the test images of each task asked for, and a sentence for whatever it cannot.
 
-    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of the 12 of BP4D;
-    verification ``identity`` and 20 people. The images of all tasks begin alike.
+    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of the 12 of BP4D; verification
+    ``identity`` and 20 people; valence and arousal ``valence``, ``arousal`` and ``split``; fine-tuning two people to fit on. The
+    images of all tasks begin alike.
 
     Raises:
         ValueError: the table has no test images.
     """
     rows = test_rows(table, DRAW_SEED)
     items, notes = {}, []
-
-    def expression():
-        return expression_rows(table, rows)[: params.images]
 
     def action_units():
         chosen = action_unit_rows(table, rows)[: params.images]
@@ -128,16 +169,29 @@ def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[st
         draw_pairs(table, rows[: params.images], params.pairs, DRAW_SEED)
         return rows[: params.images]
 
-    for name, rows_of in (("expression", expression), ("action_units", action_units), ("verification", verification)):
+    def finetuned(name: str):
+        rows_for(name, table)
+        return items[FINETUNED[name]]
+
+    rows_of = {
+        "expression": lambda: expression_rows(table, rows)[: params.images],
+        "action_units": action_units,
+        "verification": verification,
+        "valence_arousal": lambda: affect_rows(table, rows)[: params.images],
+        **{name: lambda name=name: finetuned(name) for name in FINETUNED},
+    }
+    for name in rows_of:
+        if name not in params.tasks or FINETUNED.get(name, name) not in {*items, name}:
+            continue  # not asked for, or its linear probe is left out with a sentence of its own
         try:
-            items[name] = rows_of()
+            items[name] = rows_of[name]()
         except TaskLeftOut as reason:
             notes.append(f"{table.name}: {name.replace('_', ' ')} left out: {reason}")
     return items, notes
 
 
 def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.device | str) -> list[Task]:
-    """The tasks that a table allows (:func:`items_of`), fitted."""
+    """The linear probes (and verification) that a table allows (:func:`items_of`), fitted."""
     items, _ = items_of(table, params)
     common = {"batch_size": params.batch_size, "device": device}
     fit = {
@@ -146,8 +200,31 @@ def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.devic
         "verification": lambda rows: verification_task(
             encoder, table, rows, pairs=params.pairs, seed=DRAW_SEED, **common
         ),
+        "valence_arousal": lambda rows: affect_task(encoder, table, rows, l2=params.l2, **common),
     }
-    return [fit[name](rows) for name, rows in items.items()]
+    return [fit[name](rows) for name, rows in items.items() if name in fit]
+
+
+def finetuned_of(
+    encoder: nn.Module, tasks: Sequence[Task], params: ProbeParams, *, seed: int, device, work: Path
+) -> list[Task]:
+    """The fine-tuned tasks of a table, from its linear probes ``tasks``; states of unfinished runs are kept in ``work``."""
+    if not tasks:
+        return []
+    items, _ = items_of(tasks[0].table, params)
+    found = []
+    for base in tasks:
+        for name in (name for name, of in FINETUNED.items() if of == base.name and name in items):
+            # the linear probe was fitted on the same images with the same labels, so its scores stand for them
+            clean = clean_scores(base, params.batch_size, device)
+            known = fingerprint([encoder], [base], [clean], params, device)
+            found.append(
+                finetuned_task(
+                    base, encoder, params.finetune.chosen, seed=seed, batch_size=params.batch_size, device=device,
+                    checkpoint=work / f"{base.table.name}-{name}-{seed}-{known}.pt",
+                )
+            )  # fmt: skip
+    return found
 
 
 def evaluate(
@@ -173,7 +250,7 @@ def evaluate(
     Args:
         encoder: images [B,3,H,W] in [0,1] -> features [B,D], on ``device``; it is left as it was.
         tables: face tables; :func:`items_of` says which tasks each of them has. What is left out is printed.
-        method, seed: what the rows are labelled with.
+        method, seed: what the rows are labelled with; fine-tuning draws from the seed too.
         shared: folder that keeps corrupted images for the evaluation of other encoders; None makes them anew.
         seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check') and make the strongest attacks (family 'strong'), with
             adversarial images from the ``surrogates`` (name -> other encoder on ``device``) among them.
@@ -197,28 +274,33 @@ def evaluate(
         for model in (encoder, *surrogates.values()):
             stack.enter_context(held_still(model))
         groups = [tasks_of(encoder, table, params, device) for table in tables]
+        for probes in groups[:]:  # each has an encoder of its own, so it is embedded by itself
+            tuned = finetuned_of(encoder, probes, params, seed=seed, device=device, work=Path(work))
+            groups += [[task] for task in tuned]
         tasks = [task for group in groups for task in group]
         clean = [clean_scores(task, params.batch_size, device) for task in tasks]
         others = {
-            name: [task for table in tables for task in tasks_of(model, table, params, device)]
+            name: {(table.name, task.name): task for table in tables for task in tasks_of(model, table, params, device)}
             for name, model in surrogates.items()
         }
         jobs = []
         for group in filter(None, groups):
             kept = Path(shared) if shared else None
-            jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept)
+            rows = torch.cat([task.rows for task in tasks if task.table is group[0].table])
+            jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept, rows)
         grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
-        for i, task in enumerate(tasks):
+        for task in tasks:
             jobs += attack_jobs(
                 task,
                 params.attacks,
                 steps=params.steps,
                 sweep=params.sweep,
-                items=getattr(params.attacked, task.name),
+                items=params.attacked.of(task.name),
                 **grid,
             )
             if checks:
-                twins = {name: fitted[i] for name, fitted in others.items()}
+                base = task.table.name, FINETUNED.get(task.name, task.name)
+                twins = {name: fitted[base] for name, fitted in others.items()}
                 jobs += check_jobs(
                     task, twins, steps=params.check_steps, queries=params.queries, items=params.checked, **grid
                 )
@@ -233,7 +315,7 @@ def evaluate(
     rows, order = [], {name: i for i, name in enumerate(params.attacks)}
     for task, scores in zip(tasks, clean):
         measured[task].sort(key=lambda m: order[m.condition] if m.family == "attack" else 0)  # in the order asked for
-        found = measured[task] + known_sweep(params, getattr(params.attacked, task.name), scores, measured[task])
+        found = measured[task] + known_sweep(params, params.attacked.of(task.name), scores, measured[task])
         rows += tally(task, scores, found, method=method, seed=seed, resamples=params.resamples, seen=seen)
     return results_frame(rows)
 

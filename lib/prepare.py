@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
-from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, CONTEMPT, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
+from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
 from lib.faces.align import move, to_template, warp
 from lib.faces.resample import fit, fit_masks, fit_points
 from lib.faces.shards import PackedWriter, open_packed
@@ -59,10 +59,6 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
         summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
         if table.notes:
             summary["sets"][name]["notes"] = list(table.notes)
-        contempt = int((table.rows["expression"] == CONTEMPT).sum()) if "expression" in table.rows else 0
-        if contempt:
-            print(f"{name}: {contempt:,} faces show contempt, which the expression probe does not know; leave them out with"
-                  f" prepare.options: {{{dataset}: {{classes: 7}}}} (affectnet, ferplus)")
         if dataset != DEMO and not _can_be_probed(table.rows):
             print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
                   f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
@@ -137,7 +133,7 @@ def _with_split(table: FaceTable, root: Path) -> FaceTable:
 
 def _can_be_probed(rows: pd.DataFrame) -> bool:
     test = rows[rows["split"] == SPLITS[2]]
-    labelled = any(name == "expression" or name.startswith("au_") for name in rows)
+    labelled = any(name in ("expression", "valence") or name.startswith("au_") for name in rows)
     return labelled or test["identity"].nunique() >= PEOPLE_TO_VERIFY
 
 

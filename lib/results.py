@@ -21,14 +21,15 @@ class Result:
     Attributes:
         method, seed: whose encoder.
         dataset, source: table name and what its images are ('rendered', 'ORL'); source is printed beside the number.
-        task: 'expression', 'verification', 'action_units'.
+        task: 'expression', 'verification', 'action_units', 'valence_arousal', or one of these and '_finetuned'.
         family: one of ``FAMILIES``: 'sweep' is pgd over eps, 'check' the tests for masked gradients, 'strong' the attacks of
             lib.strong_attacks.
         condition: 'clean', the name of a corruption or attack, or 'mean', 'worst', 'mean_seen', 'mean_unseen'.
         severity: 1..5 of a corruption or of the mean over all of them, eps * 255 of a sweep, 0 elsewhere; NaN (an empty
             cell) where the row sums up several severities.
-        metric: main metric of the task ('accuracy', 'f1') in percent, 'drop' = clean - value in points,
-            'relative_drop' = drop in percent of clean, and the task's further metrics.
+        metric: main metric of the task ('accuracy', 'f1', 'ccc') in percent, 'drop' = clean - value in points,
+            'relative_drop' = drop in percent of clean, and the task's further metrics (percent too, but 'rmse_...', which is in
+            units of the label). 'knn_...', 'last_...', 'best_on_test_...': the same metric by another reader of the clean images.
         value, ci_low, ci_high: the number and its 95% interval over subjects.
         n, subjects: test items (images or pairs) and the persons they show.
     """

@@ -1,7 +1,7 @@
 """The strongest attacks of an evaluation: beyond the published eight, on fewer items.
 
     apgd        Auto-PGD on the task's own loss: no step size that could be badly chosen
-    autoattack  APGD, APGD-T, FAB-T and Square one after the other; where the task has classes (expression)
+    autoattack  APGD, APGD-T, FAB-T and Square one after the other; where the task has classes (expression, fine-tuned too)
     ssp         without labels and without the probe: away from the clean features, as far as they go
     m_blur, m_gain, m_occluder  on M instead of eps: the worst blur, gain, occluder within its bounds, eps = 0
 
@@ -30,7 +30,6 @@ PARTS_OF_M = {
     "m_occluder": Bounds(kernel=1, spread=0, gain=0, square=0.2),
 }
 STRONG = ("apgd", "autoattack", "ssp", *PARTS_OF_M)
-CLASSES = 7  # of expression: as many targets less one
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def strong_jobs(task: Task, strong: Strong, eps: float, batch_size: int, device)
     """One job an attack; ``eps`` in 255ths. Of AutoAttack a job there is only where the scores are logits of classes."""
     cost = {
         "apgd": 2 * strong.steps,
-        "autoattack": 2 * strong.steps * (1 + 2 * (CLASSES - 1)) + strong.queries,
+        "autoattack": 2 * strong.steps * (1 + 2 * ((task.classes or 1) - 1)) + strong.queries,
         "ssp": 2 * strong.steps,
         **dict.fromkeys(PARTS_OF_M, 2 * 2 * strong.steps),
     }
@@ -71,7 +70,7 @@ def strong_jobs(task: Task, strong: Strong, eps: float, batch_size: int, device)
         return [to_numpy(torch.cat(scores))]
 
     for name in strong.attacks:
-        if name == "autoattack" and task.name != "expression":
+        if name == "autoattack" and task.classes is None:
             continue
         yield Job(
             f"{task.table.name}-{task.name}-strong-{name}", [Cell(task, "strong", name, 0)],

@@ -42,7 +42,8 @@ def tally(
 
     Rows of one severity and checks hold the main metric and its drops only, to keep the file small. The check 'pgd' has
     the metric 'loss' instead: the attacker's loss, mean over the items, after as many steps as its severity says. A
-    metric that is NaN (an AU that nobody shows on these items) has no row.
+    metric that is NaN (an AU that nobody shows on these items) has no row. A task's details stand beside the clean score and
+    the means over the corruptions and the attacks.
 
     Args:
         clean: scores [N,...] of all test items. measured: the other conditions, in the order in which they are listed.
@@ -52,10 +53,10 @@ def tally(
     draws = subject_draws(len(people), resamples, DRAW_SEED)
     resampled: dict[int, dict[str, np.ndarray]] = {}
 
-    def metrics_of(scores: np.ndarray) -> dict[str, np.ndarray]:
+    def metrics_of(scores: np.ndarray, wanted=task.metrics) -> dict[str, np.ndarray]:
         items = np.arange(len(scores))
         sums = draws @ subject_sums(task.count(scores, items), person[items], len(people))
-        return {name: metric(sums) for name, metric in task.metrics.items()}
+        return {name: metric(sums) for name, metric in wanted.items()}
 
     def clean_of(n: int) -> dict[str, np.ndarray]:
         if n not in resampled:
@@ -105,9 +106,18 @@ def tally(
         items = torch.arange(len(scores), device=task.labels.device)
         return mean_of(task.losses(torch.as_tensor(scores, device=items.device), items).double().cpu().numpy())
 
-    results = rows("clean", "clean", 0, len(clean), clean_of(len(clean)))
-    for name, right in task.training_free.items():
-        results.append(row("clean", "clean", 0, len(right), name, mean_of(100.0 * right)))
+    def detail_rows(family, condition, severity, n, cells: Sequence[np.ndarray]) -> list[Result]:
+        """The details' means over the scores of several conditions."""
+        total = dict.fromkeys(task.details, 0.0)
+        for scores in cells if task.details else ():
+            for name, values in metrics_of(scores, task.details).items():
+                total[name] = total[name] + values / len(cells)
+        return [row(family, condition, severity, n, k, v) for k, v in total.items() if not np.isnan(v[0])]
+
+    results = rows("clean", "clean", 0, len(clean), clean_of(len(clean))) + detail_rows("clean", "clean", 0, len(clean), [clean])
+    for prefix, scores in task.clean_only.items():
+        found = metrics_of(scores).items()
+        results += [row("clean", "clean", 0, len(scores), f"{prefix}_{k}", v) for k, v in found if not np.isnan(v[0])]
 
     for family in dict.fromkeys(m.family for m in measured):
         cells = [m for m in measured if m.family == family]
@@ -135,6 +145,7 @@ def tally(
 
         for name, members in groups.items():
             results += rows(family, name, np.nan, n, average(members))
+        results += detail_rows(family, "mean", np.nan, n, [m.scores for m in cells])
         for severity in sorted({m.severity for m in cells} - {0}):
             members = [i for i, m in enumerate(cells) if m.severity == severity]
             results += rows(family, "mean", severity, n, average(members), brief=True)

@@ -25,7 +25,8 @@ def synthetic_faces():
     """``synthetic_faces(shots=1, labelled=True)``: 40 persons x 7 expressions x shots of 16 px.
 
     An image is the sum of one pattern of its person, one of its expression and noise, so that a linear model can tell
-    all of them. AU k is present in the expressions e with (e + k) % 3 == 0. Persons 0..19 are for fitting.
+    all of them. AU k is present in the expressions e with (e + k) % 3 == 0; valence and arousal belong to the expression.
+    Persons 0..19 are for fitting.
     """
 
     def make(shots: int = 1, labelled: bool = True, noise: float = 6.0) -> FaceTable:
@@ -40,6 +41,7 @@ def synthetic_faces():
             rows["split"] = np.where(person < 20, "probe_train", "probe_test")
             rows["fold"] = person % 3
             rows["expression"] = expression
+            rows["valence"], rows["arousal"] = np.cos(expression) * 0.8, np.sin(expression) * 0.6 + 0.1
             for k, unit in enumerate(UNITS):
                 rows[f"au_{unit}"] = np.where((expression + k) % 3 == 0, 3.0, 1.0)
         return FaceTable(
@@ -67,5 +69,19 @@ def pixel_encoder():
                 torch.manual_seed(5)
                 layers.append(torch.nn.Linear(3 * SIZE * SIZE, dim))
         return torch.nn.Sequential(*layers)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trainable_encoder():
+    """``trainable_encoder(dim)``: pixels, batch-norm, a linear map: a network that a few steps can teach."""
+    import torch
+
+    def make(dim: int):
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            layers = torch.nn.BatchNorm1d(3 * SIZE * SIZE), torch.nn.Linear(3 * SIZE * SIZE, dim)
+        return torch.nn.Sequential(torch.nn.Flatten(), *layers).eval()
 
     return make

@@ -8,8 +8,9 @@ import torch
 
 import lib.evaluation
 from lib.bootstrap import interval, subject_draws, subject_sums
-from lib.evaluation import Attacked, ProbeParams, evaluate, items_of, tasks_of
+from lib.evaluation import Attacked, Finetune, ProbeParams, evaluate, items_of, tasks_of
 from lib.results import write_results
+from lib.strong_attacks import Strong
 from lib.tally import Measured, tally
 
 SMALL = ProbeParams(
@@ -318,6 +319,121 @@ def test_action_units_without_known_labels_have_no_rows(own_faces, run):
     assert value(clean, metric="f1") == pytest.approx(clean[clean.metric.isin(named)]["value"].mean(), abs=1e-3)
 
 
+TUNED = dataclasses.replace(
+    SMALL, tasks=["expression", "valence_arousal", "expression_finetuned", "valence_arousal_finetuned"], sweep=[64], severities=[4],
+    attacks=["pgd"], finetune=Finetune("demo", 24),
+)  # fmt: skip
+
+
+def test_fine_tuned_tasks_meet_the_same_grid(run, trainable_encoder, synthetic_faces, capsys):
+    params = dataclasses.replace(TUNED, checked=10, check_steps=[1, 3], queries=4, strong=Strong(["apgd", "autoattack"], 8, 3, 4))
+    found = run(params, encoder=trainable_encoder(128), tables=[synthetic_faces()], checks=True, surrogates={"other": trainable_encoder(64)})
+    for task, main in (("expression", "accuracy"), ("valence_arousal", "ccc")):
+        for name in (task, f"{task}_finetuned"):
+            part = pick(found, task=name)
+            assert {"clean", "corruption", "attack", "sweep", "check", "strong"} == set(part["family"])
+            clean = value(part, family="clean", metric=main)
+            assert clean > 50 and value(part, family="sweep", metric=main, severity=64) < clean - 20
+            assert not pick(part, family="check", condition="transfer_other").empty
+            assert pick(part, family="strong", condition="autoattack").empty == (task != "expression")
+            assert set(pick(part, family="clean")["n"]) == {70} and set(pick(part, family="attack")["n"]) == {21 if task == "expression" else 60}
+        tuned = pick(found, task=f"{task}_finetuned", family="clean")
+        assert {f"last_{main}", f"best_on_test_{main}"} <= set(tuned["metric"])
+        assert f"knn_{main}" in set(pick(found, task=task, family="clean")["metric"]) and f"knn_{main}" not in set(tuned["metric"])
+    lines = capsys.readouterr().out
+    assert "expression_finetuned" in lines  # a meter of its own
+
+
+def test_a_killed_fine_tuned_evaluation_ends_the_same(run, trainable_encoder, synthetic_faces, tmp_path):
+    class Killed(Quiet):
+        def step(self, n, note):
+            super().step(n, note)
+            if len(self.names) == 5:
+                raise KeyboardInterrupt
+
+    table = synthetic_faces()
+    params = dataclasses.replace(TUNED, finetune=Finetune("demo", 3))
+    start = {"params": params, "encoder": trainable_encoder(32), "tables": [table]}
+    whole = run(**start, work=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(**start, progress=Killed)
+    weights = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").glob("*.pt")}
+    assert len(weights) == 2
+    again = run(**start)
+    assert all(p.stat().st_mtime_ns == t for p, t in weights.items())  # trained once
+    pd.testing.assert_frame_equal(again, whole)
+    other = run(**(start | {"params": dataclasses.replace(params, finetune=Finetune("demo", 2))}))
+    assert len(list((tmp_path / "work").glob("*.pt"))) == 4 and not other.equals(whole)
+
+
+def test_all_tasks_of_a_table_share_their_corrupted_images(run, synthetic_faces, trainable_encoder, tmp_path):
+    table = synthetic_faces()
+    table.rows.loc[table.rows["identity"] == 25, "valence"] = np.nan
+    params = dataclasses.replace(
+        SMALL, tasks=["expression", "valence_arousal", "expression_finetuned", "valence_arousal_finetuned"], images=60, attacks=[],
+        sweep=[], severities=[1], corruptions=["gaussian_noise"], finetune=Finetune("demo", 1),
+    )  # fmt: skip
+    run(params, encoder=trainable_encoder(16), tables=[table], shared=tmp_path / "shared")
+    assert len(list((tmp_path / "shared").rglob("*.npy"))) == 1
+
+
+def test_a_fine_tuned_task_sees_the_images_of_its_linear_probe(synthetic_faces, trainable_encoder):
+    table, device = synthetic_faces(), "cpu"
+    params = dataclasses.replace(SMALL, tasks=["expression", "valence_arousal", "expression_finetuned"], images=60)
+    table.rows.loc[table.rows["identity"] == 25, "valence"] = np.nan  # so that the two linear probes have other images
+    tasks = tasks_of(trainable_encoder(16), table, params, device)
+    rows = torch.cat([task.rows for task in tasks])
+    assert len(torch.unique(rows)) > 60
+    images = []
+
+    class Watched(torch.nn.Module):
+        def forward(self, pixels):
+            images.append(pixels)
+            return pixels.flatten(1)[:, :16]
+
+    for group, encoder in ((tasks, Watched()), ([dataclasses.replace(tasks[0], name="expression_finetuned")], Watched())):
+        group = [dataclasses.replace(task, encoder=encoder, head=lambda f, i: f) for task in group]
+        (job,) = lib.conditions.corruption_jobs(group, ["gaussian_noise"], [3], 500, device, rows=rows)
+        job.run()
+    assert torch.equal(*images)
+    two = [dataclasses.replace(tasks[0], encoder=Watched()), tasks[1]]
+    with pytest.raises(ValueError, match="tasks: expected those of one table and one encoder, got expression, valence_arousal"):
+        next(lib.conditions.corruption_jobs(two, ["fog"], [1], 8, device))
+
+
+def test_tasks_that_a_table_does_not_allow_are_told(own_faces):
+    table = own_faces(20, ("valence",))
+    items, notes = items_of(table, TUNED)
+    assert list(items) == ["expression", "expression_finetuned"]
+    assert notes == ["rendered: valence arousal left out: there is no column 'valence'"]
+    table = own_faces()
+    table = table.select(table.column("identity") >= 19)
+    items, notes = items_of(table, TUNED)
+    assert list(items) == ["expression", "valence_arousal"]
+    assert len(notes) == 2 and "expression finetuned left out: to choose an epoch takes 2 people" in notes[0]
+
+
+def test_default_tasks_are_the_linear_three():
+    assert ProbeParams().tasks == ["expression", "action_units", "verification"]
+    assert Attacked(expression=5, valence_arousal=7).of("valence_arousal_finetuned") == 7
+    assert Finetune("fer2013").chosen.epochs == 300 and Finetune("fer2013", 2).chosen.epochs == 2
+
+
+def test_details_stand_beside_clean_and_means_only(results):
+    part = pick(results, task="expression")
+    details = part[part["metric"].str.startswith("confused_")]
+    assert set(zip(details["family"], details["condition"])) == {("clean", "clean"), ("corruption", "mean"), ("attack", "mean")}
+    assert details["severity"].isin([0]).sum() == details["severity"].notna().sum() == 42 and len(details) == 3 * 42
+    for family, condition in (("clean", "clean"), ("attack", "mean")):
+        rows = pick(part, family=family, condition=condition)
+        shares = rows[rows["metric"].str.startswith("confused_fear_as_")]["value"].sum()
+        assert shares + value(rows, metric="recall_fear") == pytest.approx(100, abs=0.01)
+    recall = part[part["metric"].str.startswith("recall_")]
+    assert set(recall["condition"]) >= {"clean", "pgd", "worst", "contrast"} and "sweep" not in set(recall["family"])
+    clean = pick(part, family="clean")
+    assert {"knn_accuracy", "knn_macro_f1", "knn_recall_anger"} <= set(clean["metric"])
+
+
 def test_the_interval_of_a_mean_is_that_of_the_mean(synthetic_faces, pixel_encoder):
     """Two corruptions that fail on different images: their mean varies less than either."""
     task = tasks_of(pixel_encoder(40), synthetic_faces(), SMALL, "cpu")[0]
@@ -367,6 +483,9 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
         ({"check_steps": []}, "check_steps must hold"),
         ({"check_steps": [0]}, "check_steps must hold"),
         ({"queries": 0}, "queries must"),
+        ({"tasks": []}, "tasks must not be empty"),
+        ({"tasks": ["gender"]}, "tasks must be among expression, .*valence_arousal_finetuned, got gender"),
+        ({"tasks": ["verification", "expression_finetuned"]}, "tasks must hold expression where expression_finetuned is"),
     ],
 )
 def test_a_bad_parameter_is_named(change, message):
@@ -377,3 +496,10 @@ def test_a_bad_parameter_is_named(change, message):
 def test_a_bad_number_of_attacked_items_is_named():
     with pytest.raises(ValueError, match="verification must be at least 1, got 0"):
         Attacked(verification=0)
+
+
+def test_bad_fine_tuning_is_named():
+    with pytest.raises(ValueError, match="recipe must be one of affectnet, fer2013, demo, got 'rafdb'"):
+        Finetune("rafdb")
+    with pytest.raises(ValueError, match="epochs must be at least 1, or 0"):
+        Finetune(epochs=-1)

@@ -20,7 +20,7 @@ from lib.degrade.mixture import degrade
 from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.occluders import MEAN_FACE
 from lib.degrade.structured import structured_attack
-from lib.evaluation import Attacked, ProbeParams, evaluate
+from lib.evaluation import Attacked, Finetune, ProbeParams, evaluate
 from lib.losses.contrastive import nt_xent
 from lib.methods import METHODS, build_method
 from lib.methods.aunce import Aunce, AunceConfig
@@ -177,3 +177,18 @@ def test_evaluation(device, synthetic_faces, tmp_path):
         shared=tmp_path / "kept", checks=True, surrogates={"other": other},
     )  # fmt: skip
     assert {"clean", "corruption", "attack", "sweep", "check", "strong"} == set(results.family)
+
+
+@pytest.mark.parametrize("recipe", ["demo", "fer2013"])
+def test_affect_and_fine_tuning(device, synthetic_faces, tmp_path, recipe):
+    tasks = ["valence_arousal", "valence_arousal_finetuned"]
+    tasks += ["expression", "expression_finetuned"] if recipe == "fer2013" else []
+    params = ProbeParams(
+        tasks=tasks, finetune=Finetune(recipe, 1), images=8, attacked=Attacked(expression=4, valence_arousal=4),
+        corruptions=["contrast"], severities=[2], attacks=["pgd"], steps=1, sweep=[], resamples=5, batch_size=16,
+    )  # fmt: skip
+    table = synthetic_faces()
+    table = table.select(np.isin(table.column("identity"), (0, 1, 2, 30, 31)))
+    encoder = Encoder(EncoderConfig(16, "pixels")).to(device)
+    results = evaluate(encoder, [table], params, method="pixels", seed=1, device=device, work=tmp_path / "work")
+    assert set(results.task) == set(tasks) and {"clean", "corruption", "attack"} == set(results.family)

@@ -74,6 +74,8 @@ def test_a_good_file_gives_typed_values(write):
     assert params.prepare.pretrain_set == "rendered" and params.prepare.probe_sets == ("rendered", "orl")
     own = load(write("prepare.dataset", "mine")).prepare
     assert own.pretrain_set == "mine" and own.probe_sets == ("rendered", "orl")
+    tuned = load(write("probe.finetune", {"recipe": "demo", "epochs": 3})).probe.finetune
+    assert (tuned.chosen.epochs, tuned.chosen.batch_size) == (3, 32) and params.probe.finetune.chosen.epochs == 20
     assert params.views.rotation == 10.0  # keys with a default may be left out
 
 
@@ -122,6 +124,10 @@ def test_a_good_file_gives_typed_values(write):
         ("methods.plain.epochs", None, ["methods.plain.epochs: expected an integer >= 1", "got None"]),
         ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
         ("probe.attacks", ["pdg"], ["probe.attacks", "pgd", "pdg"]),
+        ("probe.tasks", ["expression", "age"], ["probe.tasks must be among expression", "got age"]),
+        ("probe.tasks", ["verification", "expression_finetuned"], ["probe.tasks must hold expression where expression_finetuned is"]),
+        ("probe.finetune", {"recipe": "voxceleb"}, ["probe.finetune.recipe must be one of affectnet, fer2013, demo"]),
+        ("probe.attacked.valence_arousal", 0, ["probe.attacked.valence_arousal must be at least 1, got 0"]),
         ("probe.pairs", 30, ["probe.pairs", "multiple of 20", "30"]),
         ("methods.restoring.identity", 2.0, ["methods.restoring.identity", "[0, 1]", "2.0"]),
         # names that do not exist

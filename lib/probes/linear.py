@@ -1,7 +1,7 @@
-"""Linear probes fitted to the optimum: logistic regression by full-batch L-BFGS, on the features' device.
+"""Linear probes fitted to the optimum: logistic regression by full-batch L-BFGS, ridge regression in closed form.
 
 A probe trained by some epochs of SGD mixes the quality of the features with the luck of a learning rate. Here the
-convex problem is solved, in float64, so that the score is a property of the features.
+convex problem is solved, in float64 and on the features' device, so that the score is a property of the features.
 """
 
 import torch
@@ -72,12 +72,53 @@ def fit_binary(
     return _fit(features, target.shape[1], l2, loss)
 
 
-def _fit(features: Tensor, outputs: int, l2: float, loss) -> nn.Linear:
+def fit_ridge(features: Tensor, targets: Tensor, l2: float) -> nn.Linear:
+    """Linear regression of K numbers.
+
+    Minimises mean |target - W x - b|^2 / 2 + l2 / 2 |W|^2 over standardised features (bias unpenalised), i.e.
+    scikit-learn's Ridge with alpha = n l2.
+
+    Args:
+        features: [n,D] float. targets: [n,K] float. l2: > 0.
+    Returns:
+        Linear(D, K) in float32 that takes plain features: the standardisation is folded into it.
+    """
+    _check(features, targets, l2)
+    if targets.dim() != 2 or not targets.is_floating_point() or not torch.isfinite(targets).all():
+        raise ValueError(f"targets must be finite floats [n,K], got {targets.dtype} {list(targets.shape)}")
+    standard, mean, scale = _standardised(features)
+    middle = targets.double().mean(0)
+    # of the two Gram matrices the smaller one
+    wide = standard.shape[1] > len(standard)
+    gram = standard @ standard.T if wide else standard.T @ standard
+    gram = gram + len(standard) * l2 * torch.eye(len(gram)).to(gram)
+    right = targets.double() - middle
+    solved = torch.cholesky_solve(right if wide else standard.T @ right, torch.linalg.cholesky(gram))
+    return _folded((standard.T @ solved if wide else solved).T, middle, mean, scale)
+
+
+def _standardised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Features [n,D] in float64 with mean 0 and deviation 1, and the mean and scale [D] that were taken out."""
     mean = features.double().mean(0)
     scale = features.double().std(0, correction=0)
     # a constant feature says nothing; dividing by its rounding noise would let a degraded image blow it up
     scale = torch.where(scale > 1e-6 * (1e-6 + mean.abs()), scale, torch.inf)
-    standard = (features.double() - mean) / scale
+    return (features.double() - mean) / scale, mean, scale
+
+
+def _folded(weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> nn.Linear:
+    """A probe of plain features from one of standardised features: weight [K,D], bias [K]."""
+    head = nn.Linear(weight.shape[1], len(weight), device=weight.device)
+    with torch.no_grad():
+        head.weight.copy_(weight / scale)
+        head.bias.copy_(bias - (weight / scale) @ mean)
+    if not all(torch.isfinite(p).all() for p in head.parameters()):
+        raise ValueError("features: the linear probe has no finite solution for them")
+    return head.requires_grad_(False)
+
+
+def _fit(features: Tensor, outputs: int, l2: float, loss) -> nn.Linear:
+    standard, mean, scale = _standardised(features)
     wide = standard.shape[1] > len(standard)
     # the penalised optimum is a combination of the images: with more features than images, fit in their span
     span = points = _cholesky(standard @ standard.T) if wide else standard
@@ -108,16 +149,11 @@ def _fit(features: Tensor, outputs: int, l2: float, loss) -> nn.Linear:
 
     with torch.enable_grad():
         optimizer.step(closure)
-    head = nn.Linear(features.shape[1], outputs, device=features.device)
     with torch.no_grad():
         weight = weights()
         if wide:
             weight = torch.linalg.solve_triangular(span.T, weight.T, upper=True).T @ standard
-        head.weight.copy_(weight / scale)
-        head.bias.copy_(bias - (weight / scale) @ mean)
-    if not all(torch.isfinite(p).all() for p in head.parameters()):
-        raise ValueError("features: the linear probe has no finite solution for them")
-    return head.requires_grad_(False)
+        return _folded(weight, bias, mean, scale)
 
 
 def _cholesky(matrix: Tensor) -> Tensor:

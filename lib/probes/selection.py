@@ -1,7 +1,15 @@
-"""Which test images are used: the same ones for every encoder, balanced over persons and classes at any number."""
+"""Which images are tested on, and which are held out to choose by: the same ones for every encoder.
+
+Test images are balanced over persons and classes at any number.
+"""
 
 import numpy as np
 import pandas as pd
+
+from lib.datasets.columns import VALIDATION
+from lib.probes.task import TaskLeftOut
+
+HELD_OUT = 0.1  # of the people for fitting, to choose by where a set has no validation part
 
 
 def balanced_order(group, stratum, seed: int) -> np.ndarray:
@@ -60,3 +68,38 @@ def held_out_people(person, share: float, seed: int) -> np.ndarray:
     count = min(max(1, round(share * len(people))), len(people) - 1)
     chosen = np.random.default_rng(seed).permutation(len(people))[:count]
     return np.isin(place, chosen)
+
+
+def check_apart(table, train, rows) -> None:
+    """``ValueError`` where a person is among the training images ``train`` and the test images ``rows``."""
+    person = table.column("identity")
+    both = np.intersect1d(person[train], person[rows])
+    if len(both):
+        raise ValueError(
+            f"table {table.name!r}: persons {both[:5].tolist()} are in 'probe_train' and among the test images"
+        )
+
+
+def held_out(table, train, known, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit on and rows to choose an epoch by: no person is in both, and none of them is a test image.
+
+    The set's own validation part (split 'probe_val') where it has one with labels, else a tenth of the people of ``train``,
+    at least one, drawn with ``seed``.
+
+    Args:
+        train: [n] rows for fitting. known: [len(table)] bool, which labels are known.
+    Raises:
+        TaskLeftOut: there is nobody to hold out.
+    """
+    train, person = np.asarray(train), table.column("identity")
+    own = np.flatnonzero((table.column("split") == VALIDATION) & known)
+    if len(own):
+        fit = train[~np.isin(person[train], person[own])]
+        if len(fit) == 0:
+            raise TaskLeftOut(f"everybody in 'probe_train' is in {VALIDATION!r} too")
+        return fit, own
+    count = len(np.unique(person[train]))
+    if count < 2:
+        raise TaskLeftOut(f"to choose an epoch takes 2 people in 'probe_train', there is {count}")
+    out = held_out_people(person[train], HELD_OUT, seed)
+    return train[~out], train[out]

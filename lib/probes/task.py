@@ -19,7 +19,7 @@ class Task:
     The items are ordered so that the first n of them are balanced over persons and classes for every n.
 
     Attributes:
-        name: 'expression', 'verification' or 'action_units'.
+        name: 'expression', 'verification', 'action_units', 'valence_arousal', or one of these and '_finetuned'.
         table: the data set; item i shows the image ``rows[i]`` of it (in a pair: the second one).
         rows: [N] long, CPU. subjects: [N] int, the person that item i is resampled with.
         labels: N rows on the device, what ``loss_fn`` takes.
@@ -28,8 +28,12 @@ class Task:
         loss_fn: (scores, labels) -> scalar, the sum over the items, which an attacker raises.
         correct: (scores, items [B] long) -> bool, B rows: which decisions are right (an item may hold several).
         count: (scores [n,...], items [n]) in numpy -> [n,C] numbers of which every metric needs only the sums.
-        metrics: name -> function of summed counts [...,C] -> [...] in percent; the first is the task's main metric.
-        training_free: further clean metrics: name -> [N] bool, right or wrong, given in percent.
+        metrics: name -> function of summed counts [...,C] -> [...], in percent where its name is not that of an error
+            ('rmse_...'); the first is the task's main metric.
+        details: further metrics of the same kind, which are given for the clean images and the means over families only.
+        clean_only: prefix -> scores [N,...] of the clean images by another reader of the same images (nearest neighbours, the
+            weights of another epoch); its metrics stand under 'prefix_metric', of clean images alone.
+        classes: number of classes where the scores are logits of classes, else None.
     """
 
     name: str
@@ -43,7 +47,9 @@ class Task:
     correct: Callable[[Tensor, Tensor], Tensor]
     count: Callable[[np.ndarray, np.ndarray], np.ndarray]
     metrics: Mapping[str, Callable[[np.ndarray], np.ndarray]]
-    training_free: Mapping[str, np.ndarray] = field(default_factory=dict)
+    details: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    clean_only: Mapping[str, np.ndarray] = field(default_factory=dict)
+    classes: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -11,6 +11,7 @@ from lib.report.claims import compute_claims, write_claims
 from lib.report.draw import draw_all
 from lib.report.figures import style
 from lib.report.html import write_html
+from lib.report.ssl_fer import ssl_fer_tables
 from lib.report.summary import Scores
 from lib.report.tables import all_tables
 
@@ -54,7 +55,7 @@ def build_report(
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
     seen, eps = tuple(run["seen_corruptions"]), float(run["attack_eps"])
-    tables = all_tables(results, seen, eps)
+    tables = all_tables(results, seen, eps) + ssl_fer_tables(scores)
     claims = compute_claims(results)
     drawn = draw_all(scores, histories, panels, seen, eps)
     with write_aside(out / "tables", folder=True) as folder:

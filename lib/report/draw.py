@@ -11,6 +11,7 @@ from lib.report.claims import main_blocks
 from lib.report.figures import (
     action_units,
     attacks,
+    confusion,
     embedding,
     gallery,
     headline,
@@ -183,6 +184,17 @@ def draw_all(
                 "F1 of each action unit on clean faces (open) and as the mean over the attacks (filled). "
                 f"Pale bars: {bars}. " + all_facts([("action_units", dataset)]),
                 action_units.per_action_unit(scores, dataset),
+            )
+        )
+    for task, dataset in [block for block in blocks if confusion.can_be_drawn(scores, *block)]:
+        figures.append(
+            Drawn(
+                f"confusion_{task}_{dataset}",
+                f"Which expression is taken for which: {names.task_label(task, dataset)}",
+                "Of the images that show an expression (row), how many percent are taken for each (column); the diagonal is the "
+                "recall. Clean, mean over all corruptions and severities, mean over the attacks, each of the attacked images alone. "
+                + all_facts([(task, dataset)]),
+                confusion.confusion(scores, task, dataset),
             )
         )
     if "embeddings" in panels:

@@ -44,10 +44,28 @@ ENCODERS = {
 # Encoders this package does not know yet (a user's own method) are drawn as methods, in these colours.
 SPARE = (PURPLE, GREEN, DARK, GREY)
 
-TASKS = {"expression": "Expression", "verification": "Verification", "action_units": "Action units"}
-MAIN_METRIC = {"expression": "accuracy", "verification": "accuracy", "action_units": "f1"}
-METRIC_LABEL = {"accuracy": "Acc", "f1": "F1"}
-CHANCE = {"expression": 100 / 7, "verification": 50.0}  # percent; F1 has no such level
+TASKS = {
+    "expression": "Expression",
+    "verification": "Verification",
+    "action_units": "Action units",
+    "valence_arousal": "Valence/arousal",
+    "expression_finetuned": "Expression (fine-tuned)",
+    "valence_arousal_finetuned": "Valence/arousal (fine-tuned)",
+}
+MAIN_METRIC = {
+    "expression": "accuracy",
+    "verification": "accuracy",
+    "action_units": "f1",
+    "valence_arousal": "ccc",
+    "expression_finetuned": "accuracy",
+    "valence_arousal_finetuned": "ccc",
+}
+METRIC_LABEL = {"accuracy": "Acc", "f1": "F1", "ccc": "CCC"}
+# percent; F1 has no such level, and a CCC below 0 is worse than guessing
+CHANCE = {"expression": 100 / 7, "verification": 50.0, "expression_finetuned": 100 / 7}
+
+# Which of our encoders stands for which row of SSL-FER's table (lib/report/ssl_fer.py).
+SSL_FER_ROWS = {"simclr": "simclr"}
 
 DATASETS = {"rendered": "rendered faces", "orl": "ORL faces (real photographs)"}
 DATASET_SHORT = {"rendered": "rendered", "orl": "ORL"}
@@ -110,3 +128,9 @@ def dataset_label(name: str) -> str:
 def task_label(task: str, dataset: str) -> str:
     """'Verification, ORL'."""
     return f"{TASKS.get(task, task.replace('_', ' '))}, {DATASET_SHORT.get(dataset, dataset)}"
+
+
+def panel_title(task: str, dataset: str, longest: int = 26) -> str:
+    """The same, in two lines where one is wider than a panel of a figure."""
+    label = task_label(task, dataset)
+    return label if len(label) <= longest else ",\n".join(label.rsplit(", ", 1))

@@ -105,7 +105,7 @@ def _attacked(encoder: Encoder, name: str, faces, params: ProbeParams, device, s
     for kind in params.attacks:
         generator = torch.Generator(device).manual_seed(seed)
         images.append(attack(kind, scores, clean, labels, task.loss_fn, **budget, generator=generator))
-    further = [name for name in params.strong.attacks if name != "autoattack" or task.name == "expression"]
+    further = [name for name in params.strong.attacks if name != "autoattack" or task.classes]
     for kind in further:
         seeds = seeds_for(items.to(device), kind)
         with held_still(encoder):

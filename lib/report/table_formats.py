@@ -117,7 +117,8 @@ def csv_text(table: Table) -> str:
         numbers = []
         for column, part, end in parts:
             triple = getattr(table.cells[key, column], part)
-            numbers.append("" if triple is None else f"{triple[('', '_low', '_high').index(end)]:.6g}")
+            value = None if triple is None else triple[("", "_low", "_high").index(end)]
+            numbers.append("" if value is None or value != value else f"{value:.6g}")  # a published number has no interval
         writer.writerow([group, key, label, *numbers, table.facts.get("data", ""), table.facts.get("facts", "")])
     return handle.getvalue()
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
-from lib.probes.expression import class_counts, expression_rows, expression_task
+from lib.probes.expression import class_count, confusion_counts, expression_rows, expression_task, macro_f1
 from lib.probes.selection import test_rows as rows_for_testing
 from lib.probes.task import TaskLeftOut
 
@@ -22,7 +22,7 @@ def test_expressions_of_new_persons_are_told(task):
     counts = task.count(scores.numpy(), np.arange(70))
     right = scores.argmax(1) == task.labels
     assert task.metrics["accuracy"](counts.sum(0)) == pytest.approx(100 * right.float().mean().item())
-    assert right.float().mean() > 0.9 and task.training_free["knn_accuracy"].shape == (70,)
+    assert right.float().mean() > 0.9 and task.clean_only["knn"].shape == (70, 7) and (task.clean_only["knn"].sum(1) == 1).all()
     assert (task.correct(scores, torch.arange(70)) == right).all()
     assert task.main_metric == "accuracy" and len(task) == 70 and set(task.subjects) == set(range(20, 40))
 
@@ -30,8 +30,9 @@ def test_expressions_of_new_persons_are_told(task):
 def test_macro_f1_from_counts_is_sklearns(task):
     rng = np.random.default_rng(0)
     said, truth = rng.integers(0, 7, (2, 200))
-    counts = class_counts(said, truth).sum(0)
+    counts = confusion_counts(said, truth, 7).sum(0)
     assert task.metrics["macro_f1"](counts) == pytest.approx(100 * f1_score(truth, said, average="macro"))
+    assert macro_f1(said, truth, 7) == pytest.approx(100 * f1_score(truth, said, average="macro"))
     assert task.metrics["accuracy"](counts) == pytest.approx(100 * np.mean(said == truth))
 
 
@@ -42,8 +43,36 @@ def test_macro_f1_is_over_the_expressions_that_the_data_have(synthetic_faces, pi
     task = expression_task(pixel_encoder(), table, rows, l2=0.01, batch_size=64, device="cpu")
     rng = np.random.default_rng(0)
     said, truth = rng.choice([0, 2, 3], (2, 200))
-    counts = class_counts(said, truth).sum(0)
+    counts = confusion_counts(said, truth, 7).sum(0)
     assert task.metrics["macro_f1"](counts) == pytest.approx(100 * f1_score(truth, said, average="macro"))
+
+
+def test_recalls_and_confusions_are_sklearns_matrix(task):
+    rng = np.random.default_rng(1)
+    said, truth = rng.integers(0, 7, (2, 300))
+    sums = np.stack([confusion_counts(s, t, 7).sum(0) for s, t in ((said, truth), (truth, said))])  # as of two resamples
+    matrix = 100 * confusion_matrix(truth, said, normalize="true")
+    assert task.metrics["recall_sadness"](sums)[0] == pytest.approx(matrix[2, 2])
+    assert task.details["confused_fear_as_surprise"](sums)[0] == pytest.approx(matrix[4, 3])
+    shares = [share(sums)[0] for name, share in task.details.items() if name.startswith("confused_fear_as_")]
+    assert len(task.details) == 42 and sum(shares) + matrix[4, 4] == pytest.approx(100)
+    none = confusion_counts(said[truth != 5], truth[truth != 5], 7).sum(0)
+    assert np.isnan(task.metrics["recall_disgust"](none)) and np.isfinite(task.metrics["recall_anger"](none))
+
+
+@pytest.mark.parametrize("where", ["probe_train", "probe_test"])
+def test_contempt_is_an_eighth_class(synthetic_faces, pixel_encoder, where):
+    table = synthetic_faces()
+    table.rows.loc[(table.rows["expression"] == 6) & (table.rows["identity"] % 2 == 0) & (table.rows["split"] == where), "expression"] = 7
+    rows = rows_for_testing(table, 0)
+    task = expression_task(pixel_encoder(), table, rows, l2=0.01, batch_size=64, device="cpu")
+    scores = task.scores_fn(torch.arange(len(rows)))(task.images.float() / 255).numpy()
+    assert task.classes == 8 and scores.shape == (140, 8) and len(task.details) == 56
+    truth = table.column("expression")[rows]
+    sums = task.count(scores, np.arange(140)).sum(0)
+    expected = f1_score(truth, scores.argmax(1), average="macro", labels=range(8), zero_division=0)
+    assert task.metrics["macro_f1"](sums) == pytest.approx(100 * expected)
+    assert class_count(np.array([6, 0])) == 7 and class_count(np.array([0]), np.array([7])) == 8
 
 
 def test_rows_are_those_with_a_known_expression(synthetic_faces):
@@ -86,6 +115,6 @@ def test_bad_tables_are_named(synthetic_faces, pixel_encoder):
         fit(table, (0, 200))
     with pytest.raises(ValueError, match="no image of split 'probe_train' is known"):
         fit(table.select(np.arange(140, 280)), (0, 1))
-    table.rows.loc[3, "expression"] = 7
-    with pytest.raises(ValueError, match="expression of the training images of 'rendered' must be 0..6, got 0..7"):
+    table.rows.loc[3, "expression"] = 8
+    with pytest.raises(ValueError, match="expression of the training images of 'rendered' must be 0..7, got 0..8"):
         fit(table)

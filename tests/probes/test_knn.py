@@ -1,8 +1,9 @@
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
+from torch.nn import functional as F
 
-from lib.probes.knn import knn_predict
+from lib.probes.knn import knn_mean, knn_predict
 
 
 def test_one_and_five_neighbours():
@@ -30,3 +31,19 @@ def test_bad_input_is_named():
         knn_predict(torch.eye(3), torch.arange(3), torch.eye(3), k=4)
     with pytest.raises(ValueError, match="labels must be 3 integers"):
         knn_predict(torch.eye(3), torch.arange(2), torch.eye(3), k=1)
+
+
+def test_mean_of_the_nearest_targets():
+    generator = torch.Generator().manual_seed(0)
+    train, test = torch.randn(30, 6, generator=generator), torch.randn(8, 6, generator=generator)
+    targets = torch.randn(30, 2, generator=generator)
+    found = knn_mean(train, targets, test, k=4)
+    centre = train.mean(0)
+    for row, mean in zip(test, found):
+        cosine = [torch.dot(F.normalize(row - centre, dim=0), F.normalize(x - centre, dim=0)).item() for x in train]
+        nearest = sorted(range(30), key=lambda i: -cosine[i])[:4]
+        assert torch.allclose(mean, sum(targets[i] for i in nearest) / 4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"targets must be floats \[30,K\], got torch.float32 \[30\]"):
+        knn_mean(train, targets[:, 0], test)
+    with pytest.raises(ValueError, match="k must be 1..30"):
+        knn_mean(train, targets, test, k=31)

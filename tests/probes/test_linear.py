@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from lib.probes.linear import fit_binary, fit_softmax
+from lib.probes.linear import fit_binary, fit_ridge, fit_softmax
 
 
 @pytest.fixture
@@ -98,3 +98,30 @@ def test_more_features_than_images():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.rand(8, 3), torch.arange(8) % 4)
+
+
+@pytest.mark.parametrize("dim", [6, 60])  # fewer and more features than images
+def test_ridge_is_scikit_learns(dim):
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 1, (40, dim)) * rng.uniform(0.1, 5, dim)
+    y = x[:, :2] @ rng.normal(size=(2, 2)) + rng.normal(size=(40, 2))
+    head = fit_ridge(torch.from_numpy(x).float(), torch.from_numpy(y).float(), l2=0.2)
+    standard = (x - x.mean(0)) / x.std(0)
+    expected = Ridge(alpha=40 * 0.2).fit(standard, y)
+    new = rng.normal(3, 1, (9, dim))
+    got = head(torch.from_numpy(new).float()).numpy()
+    assert np.allclose(got, expected.predict((new - x.mean(0)) / x.std(0)), atol=2e-3, rtol=1e-3)
+    assert not any(p.requires_grad for p in head.parameters())
+
+
+def test_ridge_ignores_constant_features_and_names_bad_targets():
+    x, y = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.rand(20, 2)
+    x[:, 1] = 4.0
+    assert (fit_ridge(x, y, 0.1).weight[:, 1] == 0).all()
+    with pytest.raises(ValueError, match=r"targets must be finite floats \[n,K\], got torch.float32 \[20\]"):
+        fit_ridge(x, y[:, 0], 0.1)
+    y[3, 0] = float("nan")
+    with pytest.raises(ValueError, match="targets must be finite"):
+        fit_ridge(x, y, 0.1)
+    with pytest.raises(ValueError, match="labels must have one row an image, 20, got 5"):
+        fit_ridge(x, y[:5], 0.1)

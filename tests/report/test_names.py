@@ -1,3 +1,5 @@
+from lib.evaluation import TASKS
+from lib.probes.finetuned import FINETUNED
 from lib.report import names
 
 
@@ -21,3 +23,13 @@ def test_labels():
     assert names.condition_label("transfer_simclr") == "transfer from SimCLR"
     assert names.task_label("verification", "orl") == "Verification, ORL"
     assert names.dataset_label("mine") == "the faces of 'mine'"
+
+
+def test_a_long_title_takes_two_lines():
+    assert names.panel_title("action_units", "rendered") == "Action units, rendered"
+    assert names.panel_title("valence_arousal_finetuned", "rendered") == "Valence/arousal (fine-tuned),\nrendered"
+
+
+def test_every_task_has_a_name_and_a_metric_with_a_label():
+    assert set(names.TASKS) == set(names.MAIN_METRIC) == {*TASKS, *FINETUNED}
+    assert set(names.MAIN_METRIC.values()) == set(names.METRIC_LABEL)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lib.report import names
-from lib.report.figures.style import FAINT, FULL, drawn, encoder_legend, encoder_line, plain
+from lib.report.figures.style import FAINT, drawn, encoder_legend, encoder_line, panel_row, plain, reach
 from lib.report.summary import Scores
 
 
@@ -18,8 +18,7 @@ def drop_per_attack(scores: Scores) -> Figure:
     place[len(attacks) :] += 0.5  # the summaries stand apart
     methods = names.ordered(scores.methods())
     offset = dict(zip(methods, np.linspace(-0.33, 0.33, len(methods)) if len(methods) > 1 else [0.0]))
-    figure = Figure(figsize=(FULL, 0.9 + 0.52 * len(rows)))
-    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
+    figure, panels = panel_row(len(blocks), 0.9 + 0.52 * len(rows), sharey=True)
     for axes, (task, dataset) in zip(panels, blocks):
         for band in place[::2]:
             axes.axhspan(band - 0.5, band + 0.5, color="#F5F5F5", linewidth=0, zorder=0)
@@ -41,7 +40,7 @@ def drop_per_attack(scores: Scores) -> Figure:
                     markeredgewidth=0.4,
                     zorder=3,
                 )
-        axes.set_title(names.task_label(task, dataset))
+        axes.set_title(names.panel_title(task, dataset))
         axes.set_xlabel("Drop (points)")
         axes.set_ylim(place[-1] + 0.55, -0.55)
         axes.axvline(0, color="#777777", linewidth=0.7)
@@ -60,8 +59,8 @@ def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
     blocks = [
         block for block in scores.blocks() if ((frame["task"] == block[0]) & (frame["dataset"] == block[1])).any()
     ]
-    figure = Figure(figsize=(FULL, 2.5))
-    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
+    figure, panels = panel_row(len(blocks), 2.5, sharey=True)
+    lowest = -3.0
     for axes, (task, dataset) in zip(panels, blocks):
         here = frame[(frame["task"] == task) & (frame["dataset"] == dataset)]
         budgets = sorted({float(x) for x in here["severity"]} - {0.0})
@@ -70,6 +69,7 @@ def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
             cells = [scores.clean(method, dataset, task, "attack")]
             cells += [scores(method, dataset, task, "sweep", "pgd", severity=budget) for budget in budgets]
             encoder_line(axes, range(len(cells)), cells, method)
+            lowest = reach(lowest, cells)
         axes.set_xticks(range(len(budgets) + 1), ["0", *(f"{budget:g}" for budget in budgets)])
         if eps in budgets:
             axes.axvline(1 + budgets.index(eps), color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
@@ -86,10 +86,10 @@ def eps_sweep(scores: Scores, eps: float = 8.0) -> Figure:
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
                 zorder=4,
             )
-        axes.set_title(names.task_label(task, dataset))
+        axes.set_title(names.panel_title(task, dataset))
         axes.set_xlabel("PGD budget eps × 255")
-        axes.set_ylim(-3, 103)
         plain(axes)
+    panels[0].set_ylim(lowest, 103)
     panels[0].set_ylabel("score (%)")
     figure.tight_layout(w_pad=1.2)
     encoder_legend(figure, sorted(set(frame["method"])))

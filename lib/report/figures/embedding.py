@@ -7,10 +7,10 @@ from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from lib.datasets.columns import ALL_EXPRESSIONS, EXPRESSIONS
 from lib.report import names
 from lib.report.figures.style import FAINT, FULL, drawn
 
-EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 PEOPLE_SHOWN = 8  # more colours than this cannot be told apart
 NEIGHBOURS = 5
 
@@ -22,7 +22,7 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
     The map is t-SNE of the unit-length features; the percentages below are counted in the features themselves: how
     many of an image's 5 nearest neighbours share its expression or person.
 
-    ``features``: encoder -> [N,D]; ``expression`` 0..6 [N], ``identity`` [N]. At most six encoders are readable.
+    ``features``: encoder -> [N,D]; ``expression`` 0..7 [N], ``identity`` [N]. At most six encoders are readable.
     """
     expression, identity = np.asarray(expression), np.asarray(identity)
     methods = names.ordered(features)
@@ -70,7 +70,7 @@ def embedding_map(features: dict[str, np.ndarray], expression, identity, seed: i
     grid[1, 0].set_ylabel("by person")
     dots = [
         Line2D([], [], marker="o", linestyle="", markersize=4, color=palette[i], label=name)
-        for i, name in enumerate(EXPRESSIONS)
+        for i, name in enumerate(ALL_EXPRESSIONS[: max(len(EXPRESSIONS), 1 + expression.max())])
     ]
     columns = 7 if len(methods) > 2 else 4
     figure.legend(

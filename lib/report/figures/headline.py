@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lib.report import names
-from lib.report.figures.style import FAINT, FULL, INK, drawn, plain
+from lib.report.figures.style import FAINT, FULL, INK, drawn, plain, reach
 from lib.report.summary import Scores
 
 MARKS = (
@@ -28,11 +28,13 @@ def headline(scores: Scores, blocks: list[tuple[str, str]]) -> Figure:
     figure = Figure(figsize=(FULL, 0.75 + 0.27 * at), layout="constrained")
     panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
     for axes, (task, dataset) in zip(panels, blocks):
+        lowest = -2.0
         for method in methods:
             look, y = names.look(method), place[method]
             found = [
                 (scores(method, dataset, task, family, condition), marker) for family, condition, marker, _ in MARKS
             ]
+            lowest = reach(lowest, [cell for cell, _ in found])
             values = [cell[0] for cell, _ in found if cell is not None]
             if values:
                 axes.plot([min(values), max(values)], [y, y], color=look.colour, linewidth=1.4, alpha=0.45, zorder=2)
@@ -56,9 +58,10 @@ def headline(scores: Scores, blocks: list[tuple[str, str]]) -> Figure:
         if task in names.CHANCE and dataset in names.DATASETS:  # classes of one's own may be fewer
             axes.axvline(names.CHANCE[task], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
             axes.text(names.CHANCE[task] + 1, at - 0.45, "chance", fontsize=6.5, color=FAINT, ha="left", va="bottom")
-        axes.set_title(names.task_label(task, dataset))
-        axes.set_xlabel(f"{'F1' if task == 'action_units' else 'accuracy'} (%)")
-        axes.set_xlim(-2, 102)
+        axes.set_title(names.panel_title(task, dataset))
+        metric = names.MAIN_METRIC[task]
+        axes.set_xlabel(f"{metric if metric == 'accuracy' else names.METRIC_LABEL[metric]} (%)")
+        axes.set_xlim(lowest, 102)
         axes.set_ylim(at - 0.4, -0.75)
         plain(axes, "x")
         axes.spines["left"].set_visible(False)

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from lib.report import names
 from lib.report.checks import has_checks, loss_by_steps, other_attacks, white_box
-from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, plain
+from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, plain, reach
 from lib.report.summary import Scores
 
 
@@ -32,12 +32,13 @@ def masking_checks(scores: Scores) -> Figure:
         left.set_ylabel("attack loss")
         left.set_title(names.task_label(task, dataset))
         others = list(dict.fromkeys(c for m in methods for c in other_attacks(scores, m, task, dataset)))
-        rows = ["white box", *others]
+        rows, lowest = ["white box", *others], -3.0
         for i, method in enumerate(methods):
             look = names.look(method)
             cells = [white_box(scores, method, task, dataset)] + [
                 other_attacks(scores, method, task, dataset).get(c) for c in others
             ]
+            lowest = reach(lowest, cells)
             for row, cell in enumerate(cells):
                 if cell is None:
                     continue
@@ -55,7 +56,7 @@ def masking_checks(scores: Scores) -> Figure:
         right.axhspan(-0.5, 0.5, color="#F5F5F5", linewidth=0, zorder=0)
         right.set_yticks(range(len(rows)), [names.condition_label(r) for r in rows])
         right.set_ylim(len(rows) - 0.5, -0.5)
-        right.set_xlim(-3, 103)
+        right.set_xlim(lowest, 103)
         right.set_xlabel("score under attack (%)")
         plain(left)
         plain(right, "x")

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from lib.report import names
-from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, plain
+from lib.report.figures.style import FULL, drawn, encoder_legend, encoder_line, panel_row, plain
 from lib.report.summary import Scores
 
 
@@ -17,13 +17,12 @@ def measured(scores: Scores) -> list[float]:
 def drop_by_severity(scores: Scores) -> Figure:
     """A panel a task: mean drop over all corruption types at each severity, a line an encoder, bands 95% intervals."""
     blocks, levels = [b for b in scores.blocks() if scores.conditions(*b, "corruption")], measured(scores)
-    figure = Figure(figsize=(FULL, 2.5))
-    panels = figure.subplots(1, len(blocks), sharey=True, squeeze=False)[0]
+    figure, panels = panel_row(len(blocks), 2.5, sharey=True)
     for axes, (task, dataset) in zip(panels, blocks):
         for method in names.ordered(scores.methods(task, dataset)):
             cells = [scores(method, dataset, task, "corruption", "mean", "drop", s) for s in levels]
             encoder_line(axes, levels, cells, method)
-        _panel(axes, names.task_label(task, dataset), levels)
+        _panel(axes, names.panel_title(task, dataset), levels)
     panels[0].set_ylabel("Drop (points)")
     figure.tight_layout(w_pad=1.2)
     encoder_legend(figure, scores.methods())

@@ -76,6 +76,23 @@ def save(figure: Figure, path: str | Path, dpi: int = 160) -> list[Path]:
     return written
 
 
+def panel_row(count: int, height: float, **shared) -> tuple[Figure, np.ndarray]:
+    """A figure of ``height`` inches a row and its ``count`` panels: up to four side by side, more in rows of three."""
+    columns = count if count <= 4 else 3
+    rows = -(-count // columns)
+    figure = Figure(figsize=(FULL, height * rows))
+    panels = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+    for axes in panels[count:]:
+        axes.axis("off")
+    return figure, panels[:count]
+
+
+def reach(low: float, cells) -> float:
+    """``low``, or a little below the least of the (value, low, high) ``cells`` where these go beyond: a CCC can be negative."""
+    values = [cell[1] for cell in cells if cell is not None]
+    return min([low, *(value - 3 for value in values if value < low)])
+
+
 def encoder_line(axes: Axes, x, cells, method: str, band: bool = True) -> None:
     """A line through (value, low, high) triples in the encoder's style, its interval as a band; None is a gap."""
     look = names.look(method)

@@ -1,6 +1,7 @@
 """The charts show the numbers of the results."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
@@ -122,3 +123,24 @@ def test_embedding_map(panels):
     assert "same expression" in figure.axes[0].get_xlabel() and "same person" in figure.axes[2].get_xlabel()
     with pytest.raises(ValueError, match=r"features\['simclr'\]"):
         embedding.embedding_map(pick, data["expression"], data["identity"])
+
+
+def test_a_negative_ccc_stays_inside_every_chart(results):
+    """Six tasks, one of whose scores fall below 0 under attack."""
+    affect = results[results["task"] == "action_units"].copy()
+    affect = affect[~affect["metric"].str.startswith("f1_au")]
+    affect["metric"] = affect["metric"].replace("f1", "ccc")
+    low = affect["family"].isin(["attack", "sweep", "check"]) & (affect["metric"] == "ccc")
+    affect.loc[low, ["value", "ci_low", "ci_high"]] -= 60
+    parts = [affect.assign(task=name) for name in ("valence_arousal", "valence_arousal_finetuned")]
+    scores = Scores(pd.concat([results, *parts]))
+    lowest = scores.frame.loc[scores.frame["metric"] == "ccc", "value"].min()
+    assert lowest < -20 and len(scores.blocks()) == 6
+    sweep = attacks.eps_sweep(scores)
+    assert len(sweep.axes) == 6 and sweep.axes[4].get_ylim()[0] < lowest
+    assert len(severity.drop_by_severity(scores).axes) == 6 and len(attacks.drop_per_attack(scores).axes) == 6
+    head = headline.headline(scores, [("expression", "rendered"), ("valence_arousal", "rendered")])
+    assert head.axes[0].get_xlim()[0] == -2 and head.axes[1].get_xlim()[0] < scores("simclr", "rendered", "valence_arousal", "attack", "mean")[0]
+    assert head.axes[1].get_xlabel() == "CCC (%)" and head.axes[0].get_xlabel() == "accuracy (%)"
+    checked = masking.masking_checks(scores).axes
+    assert min(axes.get_xlim()[0] for axes in checked[1::2]) < -20

@@ -35,3 +35,15 @@ def test_callers_settings_neither_matter_nor_change(tmp_path):
 def test_a_missing_point_is_a_gap():
     line = small_chart().axes[0].lines[0]
     assert np.isnan(line.get_ydata()[1]) and line.get_ydata()[2] == 3
+
+
+def test_more_than_four_panels_take_rows_of_three():
+    figure, panels = style.panel_row(4, 2.0)
+    assert len(panels) == len(figure.axes) == 4 and figure.get_figheight() == 2.0
+    figure, panels = style.panel_row(5, 2.0)
+    assert len(panels) == 5 and len(figure.axes) == 6 and not figure.axes[5].axison and figure.get_figheight() == 4.0
+
+
+def test_an_axis_reaches_below_its_lowest_interval():
+    assert style.reach(-3, [(50, 40, 60), None, (-2, -2.5, 0)]) == -3
+    assert style.reach(-3, [(10, -20, 30), (-50, -60, -40)]) == -63
