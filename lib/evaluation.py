@@ -252,8 +252,9 @@ def evaluate(
         tables: face tables; :func:`items_of` says which tasks each of them has. What is left out is printed.
         method, seed: what the rows are labelled with; fine-tuning draws from the seed too.
         shared: folder that keeps corrupted images for the evaluation of other encoders; None makes them anew.
-        seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check') and make the strongest attacks (family 'strong'), with
-            adversarial images from the ``surrogates`` (name -> other encoder on ``device``) among them.
+        seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check') and make the
+            strongest attacks (family 'strong'), with adversarial images from the ``surrogates`` (name -> other encoder on
+            ``device``) among them.
         progress: called as ``progress(total, label)``.
     Returns:
         DataFrame as in :mod:`lib.results`.

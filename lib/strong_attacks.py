@@ -5,10 +5,11 @@
     ssp         without labels and without the probe: away from the clean features, as far as they go
     m_blur, m_gain, m_occluder  on M instead of eps: the worst blur, gain, occluder within its bounds, eps = 0
 
-The three parts of M are searched apart: together they leave nothing of any encoder here, which tells none from another. All go through the whole model but ssp, which ends at the features.
+The three parts of M are searched apart: together they leave nothing of any encoder here, which tells none from another. All
+go through the whole model but ssp, which ends at the features.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 

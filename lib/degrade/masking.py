@@ -13,7 +13,6 @@ transfer        adversarial images made on other models do not beat PGD on the m
 ==============  ====================================================================================
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -26,6 +26,18 @@ ENCODERS = {
     "simclr_adversarial": Look("SimCLR + adversarial positive", "baseline", SKY, "s", short="SimCLR + adv."),
     "dar_sfrl_released": Look("DAR-SFRL (released)", "method", ORANGE, "^", short="DAR-SFRL rel."),
     "dar_sfrl": Look("DAR-SFRL (corrected)", "method", VERMILION, "D", short="DAR-SFRL corr."),
+    "byol_clips": Look("BYOL on clips", "baseline", "#7F7F7F", "<", short="BYOL"),
+    "moco_clips": Look("MoCo v2 on clips", "baseline", "#A0522D", ">", short="MoCo v2"),
+    "simclr_clips": Look("SimCLR on clips", "baseline", "#17365D", "1", (0, (2, 1)), short="SimCLR clips"),
+    **{
+        f"ssl_fer_{row}": Look(f"SSL-FER {row}: {words}", "method", colour, marker, short=f"SSL-FER {row}")
+        for row, words, colour, marker in (
+            ("a", "TimeAug", "#1B9E77", "2"), ("b", "TimeAug + HardNeg", "#D95F02", "3"),
+            ("c", "TimeAug + HardNeg + CutMix", "#7570B3", "4"), ("d", "TimeAug + FaceSwap + MaskFN", "#E7298A", "x"),
+            ("e", "TimeAug + HardNeg + FaceSwap", "#66A61E", "+"), ("f", "TimeAug + HardNeg + MaskFN", "#E6AB02", "|"),
+            ("g", "all four", "#A6761D", "H"),
+        )
+    },
     "raw_pixels": Look("raw pixels", "control", GREY, "X", (0, (1, 1.2)), short="raw pixels"),
     "untrained": Look("untrained encoder", "control", DARK, "v", (0, (4, 1.5)), short="untrained"),
     "blur": Look("SimCLR after blur", "control", GREEN, "P", (0, (4, 1.2, 1, 1.2)), short="SimCLR blur"),
@@ -65,7 +77,9 @@ METRIC_LABEL = {"accuracy": "Acc", "f1": "F1", "ccc": "CCC"}
 CHANCE = {"expression": 100 / 7, "verification": 50.0, "expression_finetuned": 100 / 7}
 
 # Which of our encoders stands for which row of SSL-FER's table (lib/report/ssl_fer.py).
-SSL_FER_ROWS = {"simclr": "simclr"}
+SSL_FER_ROWS = {
+    "byol_clips": "byol", "moco_clips": "moco_v2", "simclr_clips": "simclr", **{f"ssl_fer_{row}": row for row in "abcdefg"},
+}  # fmt: skip
 
 DATASETS = {"rendered": "rendered faces", "orl": "ORL faces (real photographs)"}
 DATASET_SHORT = {"rendered": "rendered", "orl": "ORL"}
