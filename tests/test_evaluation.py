@@ -9,6 +9,7 @@ import torch
 import lib.evaluation
 from lib.bootstrap import interval, subject_draws, subject_sums
 from lib.evaluation import Attacked, Finetune, ProbeParams, evaluate, items_of, tasks_of
+from lib.probes.finetuned import FINETUNED
 from lib.results import write_results
 from lib.strong_attacks import Strong
 from lib.tally import Measured, tally
@@ -320,14 +321,16 @@ def test_action_units_without_known_labels_have_no_rows(own_faces, run):
 
 
 TUNED = dataclasses.replace(
-    SMALL, tasks=["expression", "valence_arousal", "expression_finetuned", "valence_arousal_finetuned"], sweep=[64], severities=[4],
-    attacks=["pgd"], finetune=Finetune("demo", 24),
+    SMALL, tasks=["expression", "valence_arousal", *FINETUNED], sweep=[64], severities=[4], attacks=["pgd"],
+    finetune=Finetune("demo", 24),
 )  # fmt: skip
 
 
 def test_fine_tuned_tasks_meet_the_same_grid(run, trainable_encoder, synthetic_faces, capsys):
-    params = dataclasses.replace(TUNED, checked=10, check_steps=[1, 3], queries=4, strong=Strong(["apgd", "autoattack"], 8, 3, 4))
-    found = run(params, encoder=trainable_encoder(128), tables=[synthetic_faces()], checks=True, surrogates={"other": trainable_encoder(64)})
+    strong = Strong(["apgd", "autoattack"], 8, 3, 4)
+    params = dataclasses.replace(TUNED, checked=10, check_steps=[1, 3], queries=4, strong=strong)
+    others = {"other": trainable_encoder(64)}
+    found = run(params, encoder=trainable_encoder(128), tables=[synthetic_faces()], checks=True, surrogates=others)
     for task, main in (("expression", "accuracy"), ("valence_arousal", "ccc")):
         for name in (task, f"{task}_finetuned"):
             part = pick(found, task=name)
@@ -336,10 +339,12 @@ def test_fine_tuned_tasks_meet_the_same_grid(run, trainable_encoder, synthetic_f
             assert clean > 50 and value(part, family="sweep", metric=main, severity=64) < clean - 20
             assert not pick(part, family="check", condition="transfer_other").empty
             assert pick(part, family="strong", condition="autoattack").empty == (task != "expression")
-            assert set(pick(part, family="clean")["n"]) == {70} and set(pick(part, family="attack")["n"]) == {21 if task == "expression" else 60}
+            assert set(pick(part, family="clean")["n"]) == {70}
+            assert set(pick(part, family="attack")["n"]) == {21 if task == "expression" else 60}
         tuned = pick(found, task=f"{task}_finetuned", family="clean")
         assert {f"last_{main}", f"best_on_test_{main}"} <= set(tuned["metric"])
-        assert f"knn_{main}" in set(pick(found, task=task, family="clean")["metric"]) and f"knn_{main}" not in set(tuned["metric"])
+        linear = pick(found, task=task, family="clean")
+        assert f"knn_{main}" in set(linear["metric"]) and f"knn_{main}" not in set(tuned["metric"])
     lines = capsys.readouterr().out
     assert "expression_finetuned" in lines  # a meter of its own
 
@@ -370,8 +375,8 @@ def test_all_tasks_of_a_table_share_their_corrupted_images(run, synthetic_faces,
     table = synthetic_faces()
     table.rows.loc[table.rows["identity"] == 25, "valence"] = np.nan
     params = dataclasses.replace(
-        SMALL, tasks=["expression", "valence_arousal", "expression_finetuned", "valence_arousal_finetuned"], images=60, attacks=[],
-        sweep=[], severities=[1], corruptions=["gaussian_noise"], finetune=Finetune("demo", 1),
+        SMALL, tasks=["expression", "valence_arousal", *FINETUNED], images=60, attacks=[], sweep=[], severities=[1],
+        corruptions=["gaussian_noise"], finetune=Finetune("demo", 1),
     )  # fmt: skip
     run(params, encoder=trainable_encoder(16), tables=[table], shared=tmp_path / "shared")
     assert len(list((tmp_path / "shared").rglob("*.npy"))) == 1

@@ -125,7 +125,7 @@ def test_a_good_file_gives_typed_values(write):
         ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
         ("probe.attacks", ["pdg"], ["probe.attacks", "pgd", "pdg"]),
         ("probe.tasks", ["expression", "age"], ["probe.tasks must be among expression", "got age"]),
-        ("probe.tasks", ["verification", "expression_finetuned"], ["probe.tasks must hold expression where expression_finetuned is"]),
+        ("probe.tasks", ["verification", "expression_finetuned"], ["probe.tasks must hold expression where expression_fine"]),
         ("probe.finetune", {"recipe": "voxceleb"}, ["probe.finetune.recipe must be one of affectnet, fer2013, demo"]),
         ("probe.attacked.valence_arousal", 0, ["probe.attacked.valence_arousal must be at least 1, got 0"]),
         ("probe.pairs", 30, ["probe.pairs", "multiple of 20", "30"]),

@@ -1,1 +1,1 @@
-"""Downstream tasks: each fits a linear probe on clean features, or fine-tunes the encoder, and is scored under every condition."""
+"""Downstream tasks: a linear probe of clean features, or the encoder fine-tuned, scored under every condition."""

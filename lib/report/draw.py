@@ -191,8 +191,9 @@ def draw_all(
             Drawn(
                 f"confusion_{task}_{dataset}",
                 f"Which expression is taken for which: {names.task_label(task, dataset)}",
-                "Of the images that show an expression (row), how many percent are taken for each (column); the diagonal is the "
-                "recall. Clean, mean over all corruptions and severities, mean over the attacks, each of the attacked images alone. "
+                "Of the images that show an expression (row), how many percent are taken for each (column); the diagonal is "
+                "the recall. Clean, mean over all corruptions and severities, mean over the attacks (of the attacked images "
+                "alone). "
                 + all_facts([(task, dataset)]),
                 confusion.confusion(scores, task, dataset),
             )

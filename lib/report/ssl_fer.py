@@ -29,7 +29,7 @@ MEASURES = {
 READINGS = {
     "chosen": ("", "the epoch chosen on people held out from training"),
     "last": ("last_", "the last epoch"),
-    "best_on_test": ("best_on_test_", "the epoch that is best on the images reported on, which is the published habit and flatters"),
+    "best_on_test": ("best_on_test_", "the epoch that is best on the images reported on: the published habit, which flatters"),
 }
 THEIRS = (
     "Published: AffectNet, single numbers without seeds or intervals, of the epoch with the best macro F1 on the images that are "
@@ -73,8 +73,9 @@ def ssl_fer_table(
     suffix, (prefix, which) = "_finetuned" if probe == "finetuned" else "", READINGS[reading]
     method_of = {row: method for method, row in rows.items()}
     columns, cells = [], {}
+    data = names.DATASET_SHORT.get(dataset, dataset)
     for key, (heading, task, metric, factor, decimals, sign) in MEASURES.items():
-        columns += [(heading, f"{key}_published", "published", "AffectNet"), (heading, f"{key}_ours", "ours", names.DATASET_SHORT.get(dataset, dataset))]
+        columns += [(heading, f"{key}_published", "published", "AffectNet"), (heading, f"{key}_ours", "ours", data)]
         for entry in table.itertuples():
             value = float(getattr(entry, key))
             cells[entry.row, f"{key}_published"] = Cell((value, float("nan"), float("nan")), decimals=decimals)
@@ -90,7 +91,8 @@ def ssl_fer_table(
         name=f"ssl_fer_{dataset}" if (probe, reading) == ("finetuned", "chosen") else f"ssl_fer_{probe}_{reading}_{dataset}",
         title="SSL-FER's table, published numbers and ours",
         caption=(
-            f"Published numbers (AffectNet) beside ours ({names.dataset_label(dataset)}; {how}). {facts or 'Nothing of ours was measured'}. "
+            f"Published numbers (AffectNet) beside ours ({names.dataset_label(dataset)}; {how}). "
+            f"{facts or 'Nothing of ours was measured'}. "
             f"{INTERVALS.format(seeds=SEEDS if scores.frame['seeds'].max() > 1 else '')}{few}"
         ),
         corner="Pretraining",
@@ -103,7 +105,7 @@ def ssl_fer_table(
             "Valence and arousal lie in -1..1; CCC: concordance; RMSE: lower is better. Bold: best of its half of a column.",
             "A dash: no encoder of ours stands for that row, or it was not measured.",
         ],
-        facts={"data": names.DATASET_SHORT.get(dataset, dataset), "facts": facts},
+        facts={"data": data, "facts": facts},
     )
 
 

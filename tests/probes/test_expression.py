@@ -63,7 +63,8 @@ def test_recalls_and_confusions_are_sklearns_matrix(task):
 @pytest.mark.parametrize("where", ["probe_train", "probe_test"])
 def test_contempt_is_an_eighth_class(synthetic_faces, pixel_encoder, where):
     table = synthetic_faces()
-    table.rows.loc[(table.rows["expression"] == 6) & (table.rows["identity"] % 2 == 0) & (table.rows["split"] == where), "expression"] = 7
+    some = (table.rows["expression"] == 6) & (table.rows["identity"] % 2 == 0) & (table.rows["split"] == where)
+    table.rows.loc[some, "expression"] = 7
     rows = rows_for_testing(table, 0)
     task = expression_task(pixel_encoder(), table, rows, l2=0.01, batch_size=64, device="cpu")
     scores = task.scores_fn(torch.arange(len(rows)))(task.images.float() / 255).numpy()

@@ -19,7 +19,7 @@ def can_be_drawn(scores: Scores, task: str, dataset: str) -> bool:
 
 @drawn
 def confusion(scores: Scores, task: str, dataset: str) -> Figure:
-    """A row an encoder (controls left out, at most four), a column a condition: row-normalised confusion matrix in percent."""
+    """A row an encoder (controls left out, at most four), a column a condition: shares of each row's images in percent."""
     methods = _methods(scores, task, dataset)
     shown = [c for c in CONDITIONS if any(matrix(scores, m, task, dataset, *c[:2]) is not None for m in methods)]
     figure = Figure(figsize=(FULL, 0.35 + 2.25 * len(methods)), layout="constrained")
@@ -36,19 +36,21 @@ def confusion(scores: Scores, task: str, dataset: str) -> Figure:
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
             for (truth, said), share in np.ndenumerate(shares):
                 if np.isfinite(share):
-                    axes.text(
-                        said, truth, f"{share:.0f}", ha="center", va="center", fontsize=6, color="white" if share > 55 else "#333333"
-                    )
-            ticks = range(len(classes))
-            axes.set_xticks(ticks, classes if axes in panels[-1] else [""] * len(classes), rotation=60, ha="right", rotation_mode="anchor")
-            axes.set_yticks(ticks, classes if axes is row[0] else [""] * len(classes))
+                    ink = "white" if share > 55 else "#333333"
+                    axes.text(said, truth, f"{share:.0f}", ha="center", va="center", fontsize=6, color=ink)
+            ticks, bare = range(len(classes)), [""] * len(classes)
+            below = classes if axes in panels[-1] else bare
+            axes.set_xticks(ticks, below, rotation=60, ha="right", rotation_mode="anchor")
+            axes.set_yticks(ticks, classes if axes is row[0] else bare)
         row[0].set_ylabel("shown")
     for axes in panels[-1]:
         axes.set_xlabel("taken for")
     return figure
 
 
-def matrix(scores: Scores, method: str, task: str, dataset: str, family: str, condition: str) -> tuple[list[str], np.ndarray] | None:
+def matrix(
+    scores: Scores, method: str, task: str, dataset: str, family: str, condition: str
+) -> tuple[list[str], np.ndarray] | None:
     """(classes that were shown or confused, [C,C] percent of the images of each); None where it was not measured.
 
     NaN: nobody showed that class.

@@ -127,6 +127,7 @@ def test_embedding_map(panels):
 
 def test_a_negative_ccc_stays_inside_every_chart(results):
     """Six tasks, one of whose scores fall below 0 under attack."""
+    results = results[results["method"].isin(["simclr", "dar_sfrl"])]
     affect = results[results["task"] == "action_units"].copy()
     affect = affect[~affect["metric"].str.startswith("f1_au")]
     affect["metric"] = affect["metric"].replace("f1", "ccc")
@@ -140,7 +141,8 @@ def test_a_negative_ccc_stays_inside_every_chart(results):
     assert len(sweep.axes) == 6 and sweep.axes[4].get_ylim()[0] < lowest
     assert len(severity.drop_by_severity(scores).axes) == 6 and len(attacks.drop_per_attack(scores).axes) == 6
     head = headline.headline(scores, [("expression", "rendered"), ("valence_arousal", "rendered")])
-    assert head.axes[0].get_xlim()[0] == -2 and head.axes[1].get_xlim()[0] < scores("simclr", "rendered", "valence_arousal", "attack", "mean")[0]
+    attacked = scores("simclr", "rendered", "valence_arousal", "attack", "mean")
+    assert head.axes[0].get_xlim()[0] == -2 and head.axes[1].get_xlim()[0] < attacked[0]
     assert head.axes[1].get_xlabel() == "CCC (%)" and head.axes[0].get_xlabel() == "accuracy (%)"
     checked = masking.masking_checks(scores).axes
     assert min(axes.get_xlim()[0] for axes in checked[1::2]) < -20
