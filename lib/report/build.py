@@ -20,9 +20,10 @@ PANELS = {
     "attacks": ("names", "encoder", "task", "clean", "images", "eps"),
     "restoration": ("encoder", "labels", "seen", "degraded", "restored", "clean"),
     "moving": ("encoder", "images", "pixels"),
+    "face_swap": ("head", "expression", "swapped"),
     "embeddings": ("features", "expression", "identity"),
 }
-FACES = ("corruptions", "attacks", "restoration", "moving")  # the panels that show faces
+FACES = ("corruptions", "attacks", "restoration", "moving", "face_swap")  # the panels that show faces
 RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_eps", "left_out")
 
 
@@ -39,6 +40,7 @@ def build_report(
             'attacks': {'names', 'encoder' and 'task' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
             'restoration': {'encoder', 'labels', 'seen' and 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
             'moving': {'encoder', 'images' [N,3,S,S], 'pixels' bool [S,S]},
+            'face_swap': {'head', 'expression', 'swapped' [N,3,H,W]},
             'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]},
             'left_out': {panel that is not there: why}}.
             Pictures are float in [0,1] or uint8, of faces that no encoder was trained on; eps is in [0,1] too. The

@@ -13,6 +13,7 @@ from lib.report.figures import (
     attacks,
     confusion,
     embedding,
+    face_swap,
     gallery,
     headline,
     masking,
@@ -114,6 +115,18 @@ def draw_all(
                 "trained on. They vary most within clips, as a share of how much they vary over all faces; no label says "
                 "where brows, eyes and mouth are. All else reaches the representation through its main components only.",
                 moving.moving(data["images"], data["pixels"]),
+                picture=True,
+            )
+        )
+    if "face_swap" in panels:
+        data = panels["face_swap"]
+        figures.append(
+            Drawn(
+                "face_swap",
+                "FaceSwap: one face's expression on another head",
+                "What SSL-FER's FaceSwap takes for the same expression: the inner face of one rendered person (middle) on the head of "
+                "another (top), fitted by landmarks and matched in colour (bottom). No encoder of the tables above was trained with it.",
+                face_swap.face_swap_gallery(data["head"], data["expression"], data["swapped"]),
                 picture=True,
             )
         )

@@ -19,6 +19,7 @@ PANEL_TITLES = {
     "corruptions": "the gallery of corruptions",
     "attacks": "the gallery of attacks",
     "restoration": "what DAFR restores",
+    "face_swap": "the gallery of swapped faces",
     "embeddings": "the map of the features",
 }
 

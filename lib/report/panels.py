@@ -14,9 +14,10 @@ from lib.evaluation import ProbeParams, tasks_of
 from lib.models.encoder import Encoder
 from lib.probes.features import embed, held_still
 from lib.report.build import FACES
+from lib.report.figures.face_swap import swapped_faces
 from lib.strong_attacks import ATTACK
 
-SHOWN_FACES = 4
+SHOWN_FACES, SWAPPED_FACES = 4, 8
 MAP_IMAGES, MAP_FEWEST = 400, 20
 RESTORED = ("gaussian_noise", "motion_blur", "low_light", "contrast")
 PREFERRED = "dar_sfrl"  # whose restorer is shown and attacked; without it the first encoder with one
@@ -66,6 +67,11 @@ def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int,
         panels["restoration"] = _restored(encoders[attacked].to(device), attacked, shown, device, seed)
     else:
         left_out["restoration"] = "no encoder of this run has a restorer"
+    if table.has_landmarks and len(np.unique(table.column("identity"))) > 1:
+        swapped = swapped_faces(table, SWAPPED_FACES, seed)
+        panels["face_swap"] = {name: swapped[name] for name in ("head", "expression", "swapped")}
+    else:
+        left_out["face_swap"] = "it needs landmarks, and two people"
     readers = [name for name in (PREFERRED, *encoders) if name in encoders and encoders[name].readout is not None]
     readers = [name for name in readers if len(encoders[name].readout.pixels)]
     if readers:

@@ -214,6 +214,7 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
             "clean": faces[:5],
         },
         "moving": {"encoder": "dar_sfrl", "images": faces[:4], "pixels": faces[0].mean(0) > 0.5},
+        "face_swap": {"head": faces[:3], "expression": faces[1:4], "swapped": faces[:3][::-1]},
         "embeddings": {
             "expression": expressions,
             "identity": people,

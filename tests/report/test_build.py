@@ -51,6 +51,7 @@ def test_everything_is_written(built):
         "attack_gallery",
         "restoration",
         "moving",
+        "face_swap",
         "drop_by_severity",
         "drop_by_corruption_expression_rendered",
         "drop_per_attack",
@@ -109,7 +110,7 @@ def test_drawn_again_the_files_have_the_same_bytes(built, small, tmp_path):
     [
         (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration', .* or why it is missing in 'left_out'"),
         (lambda p, r, h: p.pop("left_out"), "panels: missing left_out"),
-        (lambda p, r, h: p.update(source="ORL"), "no corruptions, attacks, restoration, moving .*photographs are never"),
+        (lambda p, r, h: p.update(source="ORL"), "no corruptions, attacks, restoration, moving, face_swap .*photographs are never"),
         (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
         (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
         (lambda p, r, h: h.pop("simclr"), "missing simclr"),
@@ -139,7 +140,7 @@ def test_photographs_leave_out_every_picture_of_a_face_and_the_page_says_why(sma
     run = run | {"left_out": ["mine: verification left out: too few people"]}
     page = build_report(results, histories, panels, run, tmp_path).read_text()
     assert "class=\"picture\"" not in page
-    assert f"The gallery of corruptions, the gallery of attacks and what DAFR restores: {WHY}." in page
+    assert f"The gallery of corruptions, the gallery of attacks, what DAFR restores and the gallery of swapped faces: {WHY}." in page
     assert "mine: verification left out: too few people" in page
     assert "faces (mine)" in page and "The faces of this run (mine) are not" in page
     assert "Rendered faces stand in" not in page

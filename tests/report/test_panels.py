@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lib.degrade.corruptions import CORRUPTIONS
+from lib.degrade.occluders import MEAN_FACE
 from lib.evaluation import ProbeParams
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.report.build import FACES, PANELS
-from lib.report.panels import SHOWN_FACES, make_panels
+from lib.report.panels import SHOWN_FACES, SWAPPED_FACES, make_panels
 from lib.strong_attacks import STRONG
 
 PARAMS = ProbeParams(
@@ -35,11 +36,13 @@ def encoders():
 
 @pytest.fixture
 def faces(synthetic_faces):
-    """``faces(source="rendered", drop=...)``: the rows of the small faces, without some columns."""
+    """``faces(source="rendered", drop=..., landmarks=False)``: the rows of the small faces, without some columns."""
 
-    def make(source="rendered", drop=()):
+    def make(source="rendered", drop=(), landmarks=False):
         table = synthetic_faces()
         table.source = source
+        if landmarks:
+            table._landmarks = np.tile(np.array(MEAN_FACE, np.float32) * 16, (len(table), 1, 1))
         rows = table.rows.drop(columns=[name for name in table.rows if name.startswith(tuple(drop))] if drop else [])
         return table.with_rows(rows)
 
@@ -51,7 +54,7 @@ def panels_of(encoders, table, params=PARAMS):
 
 
 def test_every_panel_of_rendered_faces(encoders, faces):
-    table = faces()
+    table = faces(landmarks=True)
     panels = panels_of(encoders, table)
     assert panels["left_out"] == {} and set(PANELS) < set(panels) and panels["source"] == "rendered"
     assert all(set(keys) <= set(panels[name]) for name, keys in PANELS.items())
@@ -64,6 +67,7 @@ def test_every_panel_of_rendered_faces(encoders, faces):
     assert torch.allclose(torch.stack(encoders["dar_sfrl"].restore(shown["seen"]), 1), shown["restored"], atol=1e-5)
     assert panels["moving"]["encoder"] == "dar_sfrl"
     assert np.flatnonzero(panels["moving"]["pixels"]).tolist() == encoders["dar_sfrl"].readout.pixels.tolist()
+    assert all(panels["face_swap"][name].shape == (SWAPPED_FACES, 3, 16, 16) for name in ("head", "expression", "swapped"))
     assert set(panels["embeddings"]["features"]) == set(encoders)
     test = table.images(np.flatnonzero(table.column("split") == "probe_test")).float() / 255
     for face in panels["corruptions"]["images"][:, 0]:
@@ -108,4 +112,5 @@ def test_what_the_run_did_not_have_has_a_reason(encoders, faces):
         "attacks": "there were no attacks in this run",
         "restoration": "no encoder of this run has a restorer",
         "moving": "no encoder of this run has a readout that saw faces move",
+        "face_swap": "it needs landmarks, and two people",
     }
