@@ -49,6 +49,8 @@ TASKS = {
     "verification": "Verification",
     "action_units": "Action units",
     "valence_arousal": "Valence/arousal",
+    "expression_knn": "Expression (5-NN)",
+    "valence_arousal_knn": "Valence/arousal (5-NN)",
     "expression_finetuned": "Expression (fine-tuned)",
     "valence_arousal_finetuned": "Valence/arousal (fine-tuned)",
 }
@@ -57,12 +59,14 @@ MAIN_METRIC = {
     "verification": "accuracy",
     "action_units": "f1",
     "valence_arousal": "ccc",
+    "expression_knn": "accuracy",
+    "valence_arousal_knn": "ccc",
     "expression_finetuned": "accuracy",
     "valence_arousal_finetuned": "ccc",
 }
 METRIC_LABEL = {"accuracy": "Acc", "f1": "F1", "ccc": "CCC"}
 # percent; F1 has no such level, and a CCC below 0 is worse than guessing
-CHANCE = {"expression": 100 / 7, "verification": 50.0, "expression_finetuned": 100 / 7}
+CHANCE = {"expression": 100 / 7, "verification": 50.0, "expression_knn": 100 / 7, "expression_finetuned": 100 / 7}
 
 # Which of our encoders stands for which row of SSL-FER's table (lib/report/ssl_fer.py).
 SSL_FER_ROWS = {"simclr": "simclr"}
