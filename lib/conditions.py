@@ -131,27 +131,27 @@ def attack_jobs(
 ) -> Iterator[Job]:
     """Each attack on the first ``items`` test items, then pgd at the ``sweep`` budgets.
 
+    Attacks are made on ``task.made_on`` where there is one; its images are then those of that task's own attacks.
     ``eps``, ``alpha`` and ``sweep`` are in 255ths. The step of a sweep grows with its eps, so that a larger ball can be
     crossed in the same number of steps.
     """
 
     def run(cell: Cell, budget: float) -> list[np.ndarray]:
-        scores = []
+        scores, source = [], task.made_on or task
         for part, images in items_in_batches(task, items, batch_size, device):
-            model = task.scores_fn(part)
             attacked = attack(
                 cell.condition,
-                model,
+                source.scores_fn(part),
                 images,
-                task.labels[part],
-                task.loss_fn,
+                source.labels[part],
+                source.loss_fn,
                 eps=budget / 255,
                 alpha=alpha * budget / eps / 255,
                 steps=steps,
-                seeds=seeds_for(part, task.table.name, task.name, cell.family, cell.condition, budget),
+                seeds=seeds_for(part, task.table.name, source.name, cell.family, cell.condition, budget),
             )
             with torch.no_grad():
-                scores.append(model(attacked))
+                scores.append(task.scores_fn(part)(attacked))
         return [to_numpy(torch.cat(scores))]
 
     planned: dict[object, list[Cell]] = {}

@@ -27,6 +27,7 @@ from lib.probes.expression import expression_rows, expression_task
 from lib.probes.features import embed, held_still
 from lib.probes.finetune import RECIPES
 from lib.probes.finetuned import FINETUNED, finetuned_task, rows_for
+from lib.probes.neighbours import BY_NEIGHBOURS, knn_task
 from lib.probes.selection import test_rows
 from lib.probes.task import Task, TaskLeftOut
 from lib.probes.verification import draw_pairs, verification_task
@@ -41,6 +42,7 @@ CODE = (
     "losses", "datasets/pairs.py",
 )  # fmt: skip
 TASKS = ("expression", "action_units", "verification", "valence_arousal")
+BESIDE = {**BY_NEIGHBOURS, **FINETUNED}  # further readers of a task's images: name -> its linear probe, which is one of TASKS
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Attacked:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
     def of(self, task: str) -> int:
-        """A fine-tuned task is attacked on the items of its linear probe."""
-        return getattr(self, FINETUNED.get(task, task))
+        """Whatever stands beside a linear probe is attacked on the same items."""
+        return getattr(self, BESIDE.get(task, task))
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Finetune:
 class ProbeParams:
     """What is measured, and on how much."""
 
-    # of TASKS, and of FINETUNED beside its linear probe (that is expensive: each trains a copy of the encoder)
+    # of TASKS, and of BESIDE where their linear probe is asked for too ('_finetuned' is expensive: it trains the encoder)
     tasks: list[str] = field(default_factory=lambda: ["expression", "action_units", "verification"])
     images: int = 140  # test images of a data set (clean and corrupted); fewer where it has fewer
     pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
@@ -119,7 +121,7 @@ class ProbeParams:
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         known_names = (
-            ("tasks", (*TASKS, *FINETUNED)), ("corruptions", CORRUPTIONS), ("attacks", ATTACKS), ("severities", (1, 2, 3, 4, 5)),
+            ("tasks", (*TASKS, *BESIDE)), ("corruptions", CORRUPTIONS), ("attacks", ATTACKS), ("severities", (1, 2, 3, 4, 5)),
         )  # fmt: skip
         for name, known in known_names:
             values = getattr(self, name)
@@ -133,7 +135,7 @@ class ProbeParams:
                 raise ValueError(f"{name} must hold each entry once, got {getattr(self, name)}")
         if not self.tasks:
             raise ValueError("tasks must not be empty")
-        for name, base in FINETUNED.items():
+        for name, base in BESIDE.items():
             if name in self.tasks and base not in self.tasks:
                 raise ValueError(f"tasks must hold {base} where {name} is: its linear probe stands beside it and attacks it")
         if self.corruptions and not self.severities:
@@ -170,7 +172,7 @@ def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[st
         return rows[: params.images]
 
     def finetuned(name: str):
-        rows_for(name, table)
+        rows_for(name, table)  # is there anybody to choose an epoch by?
         return items[FINETUNED[name]]
 
     rows_of = {
@@ -178,10 +180,11 @@ def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[st
         "action_units": action_units,
         "verification": verification,
         "valence_arousal": lambda: affect_rows(table, rows)[: params.images],
+        **{name: lambda base=base: items[base] for name, base in BY_NEIGHBOURS.items()},
         **{name: lambda name=name: finetuned(name) for name in FINETUNED},
     }
     for name in rows_of:
-        if name not in params.tasks or FINETUNED.get(name, name) not in {*items, name}:
+        if name not in params.tasks or BESIDE.get(name, name) not in {*items, name}:
             continue  # not asked for, or its linear probe is left out with a sentence of its own
         try:
             items[name] = rows_of[name]()
@@ -278,6 +281,10 @@ def evaluate(
         for probes in groups[:]:  # each has an encoder of its own, so it is embedded by itself
             tuned = finetuned_of(encoder, probes, params, seed=seed, device=device, work=Path(work))
             groups += [[task] for task in tuned]
+        for probes in groups[: len(tables)]:  # these look at the same features
+            asked = {base for name, base in BY_NEIGHBOURS.items() if name in params.tasks}
+            wanted = [task for task in probes if task.name in asked]
+            probes += [knn_task(task, encoder, batch_size=params.batch_size, device=device) for task in wanted]
         tasks = [task for group in groups for task in group]
         clean = [clean_scores(task, params.batch_size, device) for task in tasks]
         others = {
@@ -299,7 +306,7 @@ def evaluate(
                 items=params.attacked.of(task.name),
                 **grid,
             )
-            if checks:
+            if checks and task.made_on is None:
                 base = task.table.name, FINETUNED.get(task.name, task.name)
                 twins = {name: fitted[base] for name, fitted in others.items()}
                 jobs += check_jobs(

@@ -21,7 +21,7 @@ class Result:
     Attributes:
         method, seed: whose encoder.
         dataset, source: table name and what its images are ('rendered', 'ORL'); source is printed beside the number.
-        task: 'expression', 'verification', 'action_units', 'valence_arousal', or one of these and '_finetuned'.
+        task: 'expression', 'verification', 'action_units', 'valence_arousal', or one of these and '_knn' or '_finetuned'.
         family: one of ``FAMILIES``: 'sweep' is pgd over eps, 'check' the tests for masked gradients, 'strong' the attacks of
             lib.strong_attacks.
         condition: 'clean', the name of a corruption or attack, or 'mean', 'worst', 'mean_seen', 'mean_unseen'.

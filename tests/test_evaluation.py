@@ -10,6 +10,7 @@ import lib.evaluation
 from lib.bootstrap import interval, subject_draws, subject_sums
 from lib.evaluation import Attacked, Finetune, ProbeParams, evaluate, items_of, tasks_of
 from lib.probes.finetuned import FINETUNED
+from lib.probes.neighbours import BY_NEIGHBOURS
 from lib.results import write_results
 from lib.strong_attacks import Strong
 from lib.tally import Measured, tally
@@ -328,7 +329,8 @@ TUNED = dataclasses.replace(
 
 def test_fine_tuned_tasks_meet_the_same_grid(run, trainable_encoder, synthetic_faces, capsys):
     strong = Strong(["apgd", "autoattack"], 8, 3, 4)
-    params = dataclasses.replace(TUNED, checked=10, check_steps=[1, 3], queries=4, strong=strong)
+    tasks = [*TUNED.tasks, *BY_NEIGHBOURS]
+    params = dataclasses.replace(TUNED, tasks=tasks, checked=10, check_steps=[1, 3], queries=4, strong=strong)
     others = {"other": trainable_encoder(64)}
     found = run(params, encoder=trainable_encoder(128), tables=[synthetic_faces()], checks=True, surrogates=others)
     for task, main in (("expression", "accuracy"), ("valence_arousal", "ccc")):
@@ -343,7 +345,10 @@ def test_fine_tuned_tasks_meet_the_same_grid(run, trainable_encoder, synthetic_f
             assert set(pick(part, family="attack")["n"]) == {21 if task == "expression" else 60}
         tuned = pick(found, task=f"{task}_finetuned", family="clean")
         assert {f"last_{main}", f"best_on_test_{main}"} <= set(tuned["metric"])
-        linear = pick(found, task=task, family="clean")
+        nearest, linear = pick(found, task=f"{task}_knn"), pick(found, task=task, family="clean")
+        assert {"clean", "corruption", "attack", "sweep"} == set(nearest["family"])  # no gradient, so no checks
+        assert value(nearest, family="clean", metric=main) == value(linear, metric=f"knn_{main}")
+        assert set(pick(nearest, family="attack")["n"]) == set(pick(found, task=task, family="attack")["n"])
         assert f"knn_{main}" in set(linear["metric"]) and f"knn_{main}" not in set(tuned["metric"])
     lines = capsys.readouterr().out
     assert "expression_finetuned" in lines  # a meter of its own
@@ -491,6 +496,7 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
         ({"tasks": []}, "tasks must not be empty"),
         ({"tasks": ["gender"]}, "tasks must be among expression, .*valence_arousal_finetuned, got gender"),
         ({"tasks": ["verification", "expression_finetuned"]}, "tasks must hold expression where expression_finetuned is"),
+        ({"tasks": ["expression", "valence_arousal_knn"]}, "tasks must hold valence_arousal where valence_arousal_knn is"),
     ],
 )
 def test_a_bad_parameter_is_named(change, message):

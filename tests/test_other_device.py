@@ -181,8 +181,8 @@ def test_evaluation(device, synthetic_faces, tmp_path):
 
 @pytest.mark.parametrize("recipe", ["demo", "fer2013"])
 def test_affect_and_fine_tuning(device, synthetic_faces, tmp_path, recipe):
-    tasks = ["valence_arousal", "valence_arousal_finetuned"]
-    tasks += ["expression", "expression_finetuned"] if recipe == "fer2013" else []
+    tasks = ["valence_arousal", "valence_arousal_finetuned", "valence_arousal_knn"]
+    tasks += ["expression", "expression_finetuned", "expression_knn"] if recipe == "fer2013" else []
     params = ProbeParams(
         tasks=tasks, finetune=Finetune(recipe, 1), images=8, attacked=Attacked(expression=4, valence_arousal=4),
         corruptions=["contrast"], severities=[2], attacks=["pgd"], steps=1, sweep=[], resamples=5, batch_size=16,

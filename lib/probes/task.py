@@ -19,7 +19,7 @@ class Task:
     The items are ordered so that the first n of them are balanced over persons and classes for every n.
 
     Attributes:
-        name: 'expression', 'verification', 'action_units', 'valence_arousal', or one of these and '_finetuned'.
+        name: 'expression', 'verification', 'action_units', 'valence_arousal', or one of these and '_knn' or '_finetuned'.
         table: the data set; item i shows the image ``rows[i]`` of it (in a pair: the second one).
         rows: [N] long, CPU. subjects: [N] int, the person that item i is resampled with.
         labels: N rows on the device, what ``loss_fn`` takes.
@@ -34,6 +34,7 @@ class Task:
         clean_only: prefix -> scores [N,...] of the clean images by another reader of the same images (nearest neighbours, the
             weights of another epoch); its metrics stand under 'prefix_metric', of clean images alone.
         classes: number of classes where the scores are logits of classes, else None.
+        made_on: the task whose attacked images this one sees, because it has no gradient of its own; None: it is attacked itself.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Task:
     details: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
     clean_only: Mapping[str, np.ndarray] = field(default_factory=dict)
     classes: int | None = None
+    made_on: "Task | None" = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -51,6 +51,9 @@ def draw_all(
     def all_facts(chosen):
         return "; ".join(f"{names.task_label(*block)}: {scores.all_facts(*block)}" for block in chosen) + "."
 
+    def of_neighbours(chosen):
+        return "".join(f" {note}" for note in names.neighbours_note(task for task, _ in chosen))
+
     figures = [
         Drawn(
             "headline",
@@ -160,7 +163,8 @@ def draw_all(
                 f"Points lost under each white-box attack at {eps:g}/255, through the whole model. Further left is "
                 f"better. Bars: {bars}. "
                 "UPGD repeats MIFGSM, and EOTPGD repeats PGD, for a model without randomness. "
-                + facts("attack", attacked),
+                + facts("attack", attacked)
+                + of_neighbours(attacked),
                 attacks.drop_per_attack(scores),
             )
         )
@@ -172,7 +176,7 @@ def draw_all(
                 "Score against the attack's budget",
                 "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off "
                 "would be a sign of masked gradients. Below chance the attack chooses the answer. "
-                f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", swept),
+                f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", swept) + of_neighbours(swept),
                 attacks.eps_sweep(scores, eps),
             )
         )
@@ -207,7 +211,8 @@ def draw_all(
                 "Of the images that show an expression (row), how many percent are taken for each (column); the diagonal is "
                 "the recall. Clean, mean over all corruptions and severities, mean over the attacks (of the attacked images "
                 "alone). "
-                + all_facts([(task, dataset)]),
+                + all_facts([(task, dataset)])
+                + of_neighbours([(task, dataset)]),
                 confusion.confusion(scores, task, dataset),
             )
         )

@@ -94,6 +94,7 @@ def attack_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
     notes = (
         [READING + " Clean is measured on the attacked items."]
         + ([TWINS] if {"upgd", "eotpgd"} & set(attacks) else [])
+        + names.neighbours_note([task])
         + [BOLD, _origin(dataset)]
     )
     return Table(
@@ -252,6 +253,7 @@ def overview_table(scores: Scores, eps: float = 8.0) -> Table:
         f"{FEW if any(scores.people(*block) < FEWEST for block in scores.blocks()) else ''}"
     )
     notes = [READING + " Attacks see the first items only, and their drop is from these items' clean score.", BOLD]
+    notes += names.neighbours_note(task for task, _ in scores.blocks())
     if any(dataset == "rendered" for _, dataset in scores.blocks()):
         notes.append(RENDERED)
     return Table("overview", "Overview", caption, "Encoder", columns, _encoder_rows(methods), cells, notes, {})

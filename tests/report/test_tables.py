@@ -1,6 +1,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.report.tables import all_tables
@@ -144,3 +145,11 @@ def test_the_table_of_checks_holds_every_check(tables, results, task, dataset, m
         assert shown("restarts_5") == pytest.approx(value(method, "check", "restarts", 5, metric), abs=1e-3)
         assert shown("noise") == pytest.approx(value(method, "check", "noise", 0, metric), abs=1e-3)
     assert table.cells["simclr", "loss_1"].decimals == 2
+
+
+def test_neighbours_are_said_to_be_attacked_through_the_linear_probe(results):
+    few = results[(results["method"] == "simclr") & (results["task"] == "expression")]
+    found = {table.name: table for table in all_tables(pd.concat([few, few.assign(task="expression_knn")]))}
+    for name in ("attacks_expression_knn_rendered", "overview"):
+        assert any("made against the linear probe" in note for note in found[name].notes)
+    assert not any("linear probe" in note for note in found["attacks_expression_rendered"].notes)
