@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from scipy import stats
 
 from lib.evaluation import ProbeParams, evaluate
 from lib.faces.demo_set import make_demo_set
@@ -117,8 +118,9 @@ COLUMNS = {  # heading: (task, family, condition, metric)
 }  # fmt: skip
 
 
-def ablation(scores: Scores, seeds: int) -> str:
+def ablation(results: pd.DataFrame) -> str:
     """The rows with intervals, and in words how each compares with SimCLR."""
+    scores, seeds = Scores(results), results.loc[results["method"] == BASE, "seed"].nunique()
     lines = [
         "# SSL-FER's strategies on rendered clips", "",
         f"{len(ROWS)} rows x {seeds} seeds, {SCHEDULE.epochs} epochs of 960 clips of 9 frames at 32 px, the demo's half-width ResNet-10t. Linear probes"
@@ -131,19 +133,33 @@ def ablation(scores: Scores, seeds: int) -> str:
     for row in (*ROWS, *CONTROLS):
         cells = " | ".join(f"{v:.1f} [{low:.1f}, {high:.1f}]" for v, low, high in (found[row, c] for c in COLUMNS))
         lines.append(f"| {names.look(row).label} | {cells} |")
-    lines += ["", f"Against {names.look(BASE).label} (better or worse only where the intervals do not overlap):", ""]
-    for row in (*ROWS, *CONTROLS):
+    lines += [
+        "", f"Difference from {names.look(BASE).label}, seed by seed on the same people, with Student's t interval over the {seeds} seeds (it says"
+        " how sure the difference is for these people, not for others); clear where 0 is outside:", "",
+        "| row | " + " | ".join(COLUMNS) + " | clear |", "|:--|" + "--:|" * len(COLUMNS) + ":--|",
+    ]  # fmt: skip
+    for row in ROWS:
         if row == BASE:
             continue
-        verdicts = {"better": [], "worse": [], "alike": []}
+        cells, clear = [], []
         for column in COLUMNS:
-            sign = -1 if column.startswith("drop") else 1
-            (_, low, high), (_, base_low, base_high) = found[row, column], found[BASE, column]
-            apart = (low > base_high) - (high < base_low)
-            verdicts["alike" if not apart else "better" if apart == sign else "worse"].append(column)
-        said = "; ".join(f"{verdict} in {', '.join(columns)}" for verdict, columns in verdicts.items() if columns)
-        lines.append(f"- {names.look(row).label}: {said}.")
+            mean, low, high = difference(results, row, column)
+            cells.append(f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]")
+            if low > 0 or high < 0:
+                better = (mean > 0) != column.startswith("drop")
+                clear.append(f"{column} {'better' if better else 'worse'}")
+        lines.append(f"| {names.look(row).label} | " + " | ".join(cells) + f" | {', '.join(clear) or 'nothing'} |")
     return "\n".join([*lines, ""])
+
+
+def difference(results: pd.DataFrame, row: str, column: str) -> tuple[float, float, float]:
+    """Mean over seeds of row less SimCLR, and its 95% interval by Student's t."""
+    task, family, condition, metric = COLUMNS[column]
+    wanted = (results["task"] == task) & (results["family"] == family) & (results["condition"] == condition) & (results["metric"] == metric)
+    found = results[wanted & (results["severity"].fillna(0) == 0)].pivot(index="seed", columns="method", values="value")
+    apart = (found[row] - found[BASE]).dropna()
+    half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / len(apart) ** 0.5
+    return apart.mean(), apart.mean() - half, apart.mean() + half
 
 
 def _cell(scores: Scores, row: str, column: str) -> tuple[float, float, float]:
@@ -184,7 +200,7 @@ def main() -> None:
         with write_aside(OUT / f"table.{suffix}") as aside:
             aside.write_text(write(table), encoding="utf-8")
     with write_aside(OUT / "ablation.md") as aside:
-        aside.write_text(ablation(scores, options.seeds), encoding="utf-8")
+        aside.write_text(ablation(results), encoding="utf-8")
     about = {
         "command": f"python -m tests.benchmarks.study_ssl_fer --seeds {options.seeds}", "machine": machine(), "versions": versions(),
         "demo": asdict(demo) | {"frames_per_clip": FRAMES}, "prepare": asdict(params.prepare), "network": asdict(params.network),

@@ -1,0 +1,31 @@
+"""What is committed of SSL-FER's ablation is what the code makes of its committed results."""
+
+from pathlib import Path
+
+from lib.report import names, table_formats
+from lib.report.ssl_fer import ssl_fer_table
+from lib.report.summary import Scores
+from lib.results import read_results
+from tests.benchmarks.study_ssl_fer import BASE, CONTROLS, ROWS, ablation, difference
+
+REPORTS = Path(__file__).parents[2] / "reports/ssl_fer"
+
+
+def test_the_committed_tables_are_those_of_the_committed_results():
+    results = read_results(REPORTS / "results.csv")
+    assert set(results["method"]) == {*ROWS, *CONTROLS}
+    assert results[results["method"].isin(ROWS)].groupby("method")["seed"].nunique().eq(3).all()
+    assert (REPORTS / "ablation.md").read_text() == ablation(results)
+    table = ssl_fer_table(Scores(results), names.SSL_FER_ROWS, "rendered", "linear")
+    for suffix, write in (("md", table_formats.markdown), ("csv", table_formats.csv_text), ("tex", table_formats.latex)):
+        assert (REPORTS / f"table.{suffix}").read_text(encoding="utf-8") == write(table)
+
+
+def test_a_difference_is_that_of_the_seeds():
+    results = read_results(REPORTS / "results.csv")
+    rows = results[(results.task == "expression") & (results.family == "clean") & (results.metric == "accuracy")]
+    of = lambda name: rows[rows.method == name].sort_values("seed")["value"].to_numpy()  # noqa: E731
+    apart = of("ssl_fer_g") - of(BASE)
+    mean, low, high = difference(results, "ssl_fer_g", "Acc")
+    assert len(apart) == 3 and abs(mean - apart.mean()) < 1e-9
+    assert abs((high - low) / 2 - 4.302653 * apart.std(ddof=1) / 3**0.5) < 1e-4  # t of 2 degrees of freedom
