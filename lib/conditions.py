@@ -1,6 +1,7 @@
 """The jobs of an evaluation: each measures one condition, for one task or for several that share images."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ from lib.files import write_aside
 from lib.probes.features import to_float
 from lib.probes.task import Task
 
+# what corrupted images depend on
+CORRUPTION_CODE = (
+    "conditions.py", *(f"degrade/{name}.py" for name in (
+        "corruptions", "levels", "separable", "noise", "blur", "weather", "digital", "elastic", "jpeg", "occluders", "spatter", "video",
+    )),
+)  # fmt: skip
 RESTARTS = 5  # of pgd, in the checks for masked gradients
 DRAW_SEED = 0  # of corruptions and random starts: the same for every encoder and training seed
 
@@ -78,8 +85,11 @@ def corruption_jobs(
 
     def kept(folder: Path, name: str, severity: int) -> Iterator[Tensor]:
         """The same batches, out of a file that is written first if it is not there."""
-        path = folder / key / f"{name}-{severity}.npy"
+        path = folder / table.name / key / f"{name}-{severity}.npy"
         if not path.exists():
+            for other in (folder / table.name).glob("*"):
+                if other.name != key:  # of other code or images: nobody will ask for them again
+                    shutil.rmtree(other, ignore_errors=True)
             with write_aside(path) as aside, open(aside, "wb") as file:
                 for images in corrupted(name, severity):
                     if not file.tell():
@@ -109,8 +119,9 @@ def corruption_jobs(
 
     if shared:
         key = _digest(
-            table.name, torch.device(device).type, batch_size, torch.__version__, table.images(rows).numpy(),
-            np.array([]) if landmarks is None else landmarks[rows].numpy(), *source_of("degrade", "conditions.py"),
+            table.name, torch.device(device).type, batch_size, torch.__version__,
+            np.array([]) if landmarks is None else landmarks[rows].numpy(), *source_of(*CORRUPTION_CODE),
+            (table.images(part).numpy() for part in rows.split(batch_size)),  # a batch at a time
         )
     for name in names:
         for severity in severities:
@@ -271,13 +282,18 @@ def items_in_batches(task: Task, items: int, batch_size: int, device) -> Iterato
 
 
 def _digest(*parts) -> str:
+    """16 hex digits of numbers, words, arrays and bytes; an iterator gives its own parts one after the other."""
     digest = hashlib.sha256()
+
+    def add(part) -> None:
+        if isinstance(part, Iterator):
+            for one in part:
+                add(one)
+        elif isinstance(part, np.ndarray):
+            digest.update(part.tobytes())
+        else:
+            digest.update(part if isinstance(part, bytes) else f"{part!r};".encode())
+
     for part in parts:
-        digest.update(
-            part.tobytes()
-            if isinstance(part, np.ndarray)
-            else part
-            if isinstance(part, bytes)
-            else f"{part!r};".encode()
-        )
+        add(part)
     return digest.hexdigest()[:16]

@@ -39,7 +39,7 @@ from lib.tally import Measured, tally
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
 CODE = (
     "evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "views.py", "probes", "degrade", "models",
-    "losses", "datasets/pairs.py",
+    "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
 )  # fmt: skip
 TASKS = ("expression", "action_units", "verification", "valence_arousal")
 BESIDE = {**BY_NEIGHBOURS, **FINETUNED}  # further readers of a task's images: name -> its linear probe, which is one of TASKS
@@ -243,7 +243,7 @@ def evaluate(
     seen: Sequence[str] | None = None,
     checks: bool = False,
     surrogates: Mapping[str, nn.Module] | None = None,
-    progress: Callable[[int, str], Progress] = Progress,
+    progress: Callable[..., Progress] = Progress,
 ) -> pd.DataFrame:
     """Fit the probes of one encoder and measure it under every condition.
 
@@ -258,7 +258,7 @@ def evaluate(
         seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check') and make the
             strongest attacks (family 'strong'), with adversarial images from the ``surrogates`` (name -> other encoder on
             ``device``) among them.
-        progress: called as ``progress(total, label)``.
+        progress: called as ``progress(total, label, start=done)``.
     Returns:
         DataFrame as in :mod:`lib.results`.
     Raises:
@@ -314,12 +314,15 @@ def evaluate(
                 )
                 jobs += strong_jobs(task, params.strong, params.eps, params.batch_size, device)
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
-        meter = progress(sum(job.cost for job in jobs), f"evaluate {method}")
+        there = {job.name for job in jobs if (folder / f"{job.name}.npz").exists()}
+        done = sum(job.cost for job in jobs if job.name in there)
+        meter = progress(sum(job.cost for job in jobs), f"evaluate {method}", start=done)
         measured = {task: [] for task in tasks}
         for job, found in zip(jobs, each(lambda job: finished_or_run(job, folder), jobs, device)):
             for cell, scores in zip(job.cells, found, strict=True):
                 measured[cell.task].append(Measured(cell.family, cell.condition, cell.severity, scores))
-            meter.step(job.cost, job.name)
+            if job.name not in there:
+                meter.step(job.cost, job.name)
     rows, order = [], {name: i for i, name in enumerate(params.attacks)}
     for task, scores in zip(tasks, clean):
         measured[task].sort(key=lambda m: order[m.condition] if m.family == "attack" else 0)  # in the order asked for
@@ -376,8 +379,10 @@ def fingerprint(
     for task, scores in zip(tasks, clean):
         digest.update(f"{task.table.name} {task.name} {scores.shape}".encode())
         places = task.table.column("landmarks")[task.rows.numpy()] if "landmarks" in task.table.columns else np.array([])
-        for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), task.images.numpy(), places):
+        for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), places):
             digest.update(np.ascontiguousarray(part).tobytes())
+        for rows in task.rows.split(params.batch_size):  # a batch at a time: a test set may be larger than memory
+            digest.update(task.table.images(rows).numpy().tobytes())
     for source in source_of(*CODE):
         digest.update(source)
     return digest.hexdigest()[:16]

@@ -1,9 +1,13 @@
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lib.conditions import attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
+import lib.conditions
+from lib.conditions import CORRUPTION_CODE, _digest, attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
 from lib.evaluation import ProbeParams, tasks_of
 
 PARAMS = ProbeParams(images=50, pairs=20, batch_size=16)
@@ -131,3 +135,30 @@ def test_draws_depend_on_their_purpose_alone():
 def test_scores_that_are_not_finite_are_an_error():
     with pytest.raises(ValueError, match="not finite"):
         to_numpy(torch.tensor([1, float("nan")]))
+
+
+def test_the_key_of_kept_images_is_of_all_code_that_makes_them():
+    """Every file of lib/degrade that corruptions.py imports, and what these import in turn, but for the checks."""
+    root, found, wanted = Path(lib.conditions.__file__).parent, set(), ["degrade/corruptions.py"]
+    while wanted:
+        name = wanted.pop()
+        if name in found or name == "degrade/checks.py":
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((root / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "lib.degrade":
+                wanted += [f"degrade/{alias.name}.py" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib.degrade."):
+                wanted.append(node.module.removeprefix("lib.").replace(".", "/") + ".py")
+    assert found | {"conditions.py"} == set(CORRUPTION_CODE)
+
+
+def test_kept_images_of_other_code_or_faces_are_removed(synthetic_faces, pixel_encoder, tmp_path):
+    for noise in (6.0, 5.0):
+        tasks = tasks_of(pixel_encoder(8), synthetic_faces(noise=noise), PARAMS, "cpu")
+        next(corruption_jobs(tasks, ["contrast"], [2], 16, "cpu", tmp_path)).run()
+        assert len(list((tmp_path / "rendered").iterdir())) == 1
+
+
+def test_a_digest_reads_an_iterator_part_by_part():
+    assert _digest("a", iter([b"b", np.arange(3)])) == _digest("a", b"b", np.arange(3)) != _digest("a", b"b")

@@ -30,8 +30,8 @@ SMALL = ProbeParams(
 
 
 class Quiet:
-    def __init__(self, total, label):
-        self.total, self.done, self.names = total, 0, []
+    def __init__(self, total, label, start=0):
+        self.total, self.start, self.done, self.names = total, start, start, []
 
     def step(self, n, note):
         self.done += n
@@ -168,7 +168,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, tmp_path, results):
     (folder,) = (tmp_path / "work").iterdir()
     finished = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert all(p.suffix == ".npz" for p in finished)
-    again = run(seen=["contrast"])
+    meters = []
+    again = run(seen=["contrast"], progress=lambda *a, **k: meters.append(Quiet(*a, **k)) or meters[-1])
+    # what was finished counts as done from the start, so that the time left is that of the rest
+    assert 0 < meters[0].start < meters[0].total == meters[0].done
+    assert len(meters[0].names) == len(list(folder.iterdir())) - len(finished)
     assert 9 <= len(finished) < len(list(folder.iterdir()))  # those that were at work when it was killed are finished too
     assert all(p.stat().st_mtime_ns == t for p, t in finished.items())
     pd.testing.assert_frame_equal(again, results)
@@ -224,7 +228,7 @@ def test_progress_ends_at_its_total(run):
     meters = []
     run(
         dataclasses.replace(SMALL, attacks=["pgd", "fgsm"], sweep=[]),
-        progress=lambda total, label: meters.append(Quiet(total, label)) or meters[0],
+        progress=lambda total, label, start: meters.append(Quiet(total, label, start)) or meters[0],
     )
     assert meters[0].done == meters[0].total
     assert len(set(meters[0].names)) == len(meters[0].names) == 2 * 4 + 2 * 4

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -294,3 +295,13 @@ def test_a_truncated_shard_is_named_and_ones_own_folder_is_left_alone(clone, fir
         clone.set(key, "demo")
     assert "cached" in clone.run("dvc", "repro", "prepare")
     assert {p.name for p in mine.iterdir()} == {p.name for p in (clone.root / "data" / "demo" / "orl").iterdir()}
+
+
+def test_a_method_on_clips_with_every_strategy_trains_in_the_pipeline(clone, first):
+    clone.set("demo.frames_per_clip", 3)
+    entry = {"method": "ssl_fer", "surrogate": "simclr", "epochs": 2, "fps": 1.0, "interval": 1.0, "hard_interval": 2.0,
+             "descriptor": "pixels", "head_hidden": 16, "head_dim": 8, "cut_mix": True}  # fmt: skip
+    clone.set("methods.clips", entry)
+    clone.run("dvc", "repro", "pretrain@clips")
+    history = pd.read_csv(clone.root / "work/pretrain/clips/history.csv")
+    assert len(history) == 2 and {"swap_failed", "picked"} <= set(history) and history["swap_failed"].max() < 1

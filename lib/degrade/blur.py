@@ -1,4 +1,4 @@
-"""Blurs: structured degradations, M in F' = F·M + eps. All but glass_blur's choice of pixels are linear in the image.
+"""Blurs: structured degradations, M in F' = F·M + eps. All are linear in the image.
 
 Every function takes images [B,3,H,W] in [0,1], severity [B] (long, on the CPU) and a generator, and returns images
 that are not clamped yet.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lib.degrade.attacks import best_of_restarts, losses
-from lib.degrade.checks import check_budget
+from lib.degrade.checks import check_budget, check_images, check_scores
 from lib.degrade.draws import derive, uniform
 from lib.degrade.recipes import RECIPES, Iteration, Logits, Loss
 from lib.degrade.search import checked_search, constant, untouched
@@ -137,6 +137,7 @@ def masking_checks(
     for name, others in (transfer or {}).items():
         if not isinstance(others, Tensor) or others.shape != images.shape:
             raise ValueError(f"transfer[{name!r}]: expected images of shape {list(images.shape)}")
+        check_images(others)
         if (others - images).abs().max() > eps + 1e-6:
             raise ValueError(f"transfer[{name!r}]: expected images within eps = {eps:.4g} of the clean ones")
     parts: list[Outcome] = []
@@ -188,7 +189,7 @@ def _measure(
 ) -> Outcome:  # fmt: skip
     @torch.no_grad()
     def judge(images: Tensor) -> tuple[Tensor, Tensor]:
-        correct = correct_fn(suspect.scores_fn(images), suspect.labels)
+        correct = correct_fn(check_scores(suspect.scores_fn(images), len(images)), suspect.labels)
         if not isinstance(correct, Tensor) or correct.dtype != torch.bool or correct.shape != images.shape[:1]:
             got = f"{correct.dtype} {list(correct.shape)}" if isinstance(correct, Tensor) else type(correct).__name__
             raise ValueError(f"correct_fn: expected a bool tensor [{len(images)}], got {got}")

@@ -1,4 +1,4 @@
-"""Additive noise: eps in F' = F·M + eps, drawn for each value of each image.
+"""Noise, drawn for each value of each image: eps in F' = F·M + eps, but for speckle (M) and impulses (both).
 
 Every function takes images [B,3,H,W] in [0,1], severity [B] (long, on the CPU) and a generator, and returns images
 that are not clamped yet.

@@ -27,6 +27,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
     """Best wrong logit minus right logit: above 0 when the image is misclassified. Logits [B,C], classes [B]."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     right = logits.gather(1, classes[:, None])[:, 0]
     wrong = logits.scatter(1, classes[:, None], float("-inf")).amax(1)
     return wrong - right
@@ -39,12 +40,14 @@ def dlr(logits: Tensor, classes: Tensor) -> Tensor:
     """
     if logits.shape[1] < 3:
         return margin(logits, classes)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     top = logits.topk(3, 1).values
     return margin(logits, classes) / (top[:, 0] - top[:, 2] + TINY)
 
 
 def targeted_dlr(logits: Tensor, classes: Tensor, target: Tensor) -> Tensor:
     """The same towards a class ``target`` [B] (their equation 6); below four classes the difference of the two logits."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     gain = (logits.gather(1, target[:, None]) - logits.gather(1, classes[:, None]))[:, 0]
     if logits.shape[1] < 4:
         return gain

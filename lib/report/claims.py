@@ -97,13 +97,18 @@ def answer(results: pd.DataFrame) -> list[str]:
     sentences += _without_a_network(scores)
     failed = [claim for claim in claims if not claim.holds]
     sentences.append(
-        f"All {len(claims)} statements checked below hold."
+        f"All {len(claims)} statements about {_tasks(scores)} that are checked below hold."
         if not failed
-        else f"{len(claims) - len(failed)} of the {len(claims)} statements checked below hold. Those that do not: "
+        else f"{len(claims) - len(failed)} of the {len(claims)} statements about {_tasks(scores)} that are checked below hold. Those"
+        " that do not: "
         + "; ".join(claim.title for claim in failed)
         + "."
     )
     return sentences
+
+
+def _tasks(scores: Scores) -> str:
+    return _join([names.task_label(*block) for block in _compared_blocks(scores)])
 
 
 def _elsewhere(scores: Scores) -> list[str]:
@@ -303,7 +308,7 @@ def _no_masking(scores, task, dataset) -> list[Claim]:
     )
     text = (
         f"Score of {names.look(OURS).label} under attack ({names.task_label(task, dataset)}): "
-        f"white-box {_percent(own)}; {listed}: {verdict}."
+        f"white-box {_percent(own)}; {listed} ({scores.facts(task, dataset, 'check')}): {verdict}."
     )
     return [
         Claim(
@@ -326,7 +331,8 @@ def _restarts(scores, task, dataset) -> list[Claim]:
     text = (
         f"The best of {most:g} random starts of PGD leaves {names.look(OURS).label} {_percent(last)} on "
         f"{names.task_label(task, dataset)}, one start {_percent(first)}: "
-        f"{'little more is lost' if holds else 'one start finds too little, a sign of masking'}."
+        f"{'little more is lost' if holds else 'one start finds too little, a sign of masking'} "
+        f"({scores.facts(task, dataset, 'check')})."
     )
     return [
         Claim(
@@ -348,7 +354,8 @@ def _autoattack(scores, task, dataset) -> list[Claim]:
     holds = abs(own[0] - cell[0]) <= AUTOATTACK_MARGIN  # and one that breaks much less than a part of it is broken itself
     text = (
         f"AutoAttack leaves {names.look(OURS).label} {_percent(cell)} on {names.task_label(task, dataset)}, Auto-PGD alone "
-        f"{_percent(own)} of the same images: {'little more is lost' if holds else 'gradients alone overrate it'}."
+        f"{_percent(own)} of the same images ({scores.facts(task, dataset, 'strong')}): "
+        f"{'little more is lost' if holds else 'gradients alone overrate it' if cell[0] < own[0] else 'AutoAttack is weaker'}."
     )
     return [
         Claim(

@@ -115,12 +115,18 @@ def strong_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
     attacks = scores.conditions(task, dataset, "strong")
     blur, gain, occluder = (PARTS_OF_M[name] for name in ("m_blur", "m_gain", "m_occluder"))
     title = f"{names.task_label(task, dataset)}: stronger attacks"
+    said = {
+        "apgd": f"Auto-PGD at {eps:g}/255",
+        "autoattack": f"AutoAttack at {eps:g}/255",
+        "ssp": f"the label-free attack on the features (SSP) at {eps:g}/255",
+        "m_blur": f"the worst {blur.kernel} x {blur.kernel} blur kernel that spreads up to {blur.spread:.0%} of the light",
+        "m_gain": f"the worst gain of each channel up to exp(±{gain.gain:g})",
+        "m_occluder": f"the worst place of a black square of {occluder.square:.0%} of the side",
+    }
+    on_m = " (the last ones on M, of each image, searched by gradient, eps = 0)" if set(attacks) & set(PARTS_OF_M) else ""
     caption = (
-        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under further attacks: Auto-PGD and AutoAttack at "
-        f"{eps:g}/255, the label-free attack on the features (SSP) at {eps:g}/255, and the attacks on M (a {blur.kernel} x "
-        f"{blur.kernel} blur kernel that spreads up to {blur.spread:.0%} of the light, gains up to exp(±{gain.gain:g}) a channel, "
-        f"a black square of {occluder.square:.0%} of the side: the worst one of each image, searched by gradient, eps = 0). "
-        f"{_facts(scores, task, dataset, 'strong')}"
+        f"{names.TASKS[task]} on {names.dataset_label(dataset)} under further attacks: "
+        f"{', '.join(said.get(name, names.condition_label(name)) for name in attacks)}{on_m}. {_facts(scores, task, dataset, 'strong')}"
     )
     notes = [READING + " Clean is measured on the attacked items.", _origin(dataset)]
     metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
@@ -165,8 +171,8 @@ def checks_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> T
     )
     notes = [
         READING,
-        "Few items, so the intervals are wide: a check that finds masking finds it in all of them. The scores by eps are those "
-        "of all attacked items.",
+        "With few items the intervals are wide, and a check can find strong masking only. The scores by eps are those of all "
+        "attacked items.",
         _origin(dataset),
     ]
     return Table(

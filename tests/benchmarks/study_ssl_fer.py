@@ -3,9 +3,10 @@
     python -m tests.benchmarks.study_ssl_fer [--workers 2] [--seeds 3]        (about half an hour on 2 cores; resumes)
 
 The demo's people, rendered with 9 frames a clip (4 a second) instead of 3, so that there is something to draw from in time.
-All rows have the demo's backbone, the same clips, epochs and learning rate (MoCo v2 its own: it collapses at theirs); only the
-strategies differ. Then the package's evaluation: linear probes on frozen features for expression and for valence and arousal, clean
-and under corruptions. Raw pixels and the untrained network stand beside them.
+All rows have the demo's backbone, the same clips, epochs and learning rate (MoCo v2 its own: it collapses at theirs). A step is
+128 clips: with HardNeg these are 256 pairs, as published, without it 128, so HardNeg's rows see twice the images. Then the package's
+evaluation: linear probes on frozen features for expression and for valence and arousal, clean and under corruptions. Raw pixels and
+the untrained network stand beside them.
 
 Writes reports/ssl_fer/results.csv, table.{md,csv,tex} (published and our numbers), ablation.md, settings.json and log.txt. Work is
 kept in .cache/ssl_fer.
@@ -24,6 +25,8 @@ import pandas as pd
 import torch
 from scipy import stats
 
+from lib import evaluation
+from lib.conditions import source_of
 from lib.evaluation import ProbeParams, evaluate
 from lib.faces.demo_set import make_demo_set
 from lib.faces.shards import open_packed
@@ -38,7 +41,7 @@ from lib.report.ssl_fer import ssl_fer_table
 from lib.report.summary import Scores
 from lib.results import read_results, write_results
 from lib.run_record import machine, versions
-from lib.training import Schedule, train
+from lib.training import CODE, Schedule, train
 
 WORK, OUT = Path(".cache/ssl_fer"), Path("reports/ssl_fer")
 FRAMES = 9  # over the 2 seconds of a rendered clip
@@ -62,7 +65,9 @@ ROWS = {  # name: (method, the strategies that are on)
 CONTROLS = {"raw_pixels": raw_pixels, "untrained": untrained}  # of the first row's network
 BASE = "simclr_clips"
 SCHEDULE = Schedule(batch_size=128, epochs=16, warmup_epochs=1.0, precision="float32")
-CORRUPTIONS = ["gaussian_noise", "motion_blur", "defocus_blur", "pixelate", "jpeg_compression", "contrast", "low_light", "fog", "occlusion", "mask"]  # fmt: skip
+CORRUPTIONS = [
+    "gaussian_noise", "motion_blur", "defocus_blur", "pixelate", "jpeg_compression", "contrast", "low_light", "fog", "occlusion", "mask",
+]  # fmt: skip
 PROBE = ProbeParams(
     images=630, l2=1.0, corruptions=CORRUPTIONS, severities=[1, 3, 5], attacks=[], sweep=[], tasks=["expression", "valence_arousal"]
 )
@@ -76,10 +81,19 @@ def settings_of(row: str):
     return METHODS[method](**{name: value for name, value in wanted.items() if name in known})
 
 
+def folder_of(row: str, seed: int) -> Path:
+    """Where a trained row is kept: under a name that changes with its settings and with the training code."""
+    known = [ROWS[row], asdict(settings_of(row)), asdict(SCHEDULE), asdict(load().network), asdict(load().views), seed]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    for source in source_of(*CODE):
+        digest.update(source)
+    return WORK / "trained" / f"{row}-{seed}-{digest.hexdigest()[:8]}"
+
+
 def train_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
     """Train one row with one seed, unless it is there; (row, seed, seconds)."""
     row, seed, faces_at = job
-    out, began = WORK / "trained" / f"{row}-{seed}", time.monotonic()
+    out, began = folder_of(row, seed), time.monotonic()
     if not (out / "encoder.safetensors").exists():
         torch.set_num_threads(1)
         params, everything = load(), open_packed(faces_at)
@@ -95,14 +109,23 @@ def train_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
     return row, seed, time.monotonic() - began
 
 
+def evaluated(row: str, seed: int) -> Path:
+    """Where a row's scores are kept: under a name that changes with the encoder, the probe's settings and the code."""
+    digest = hashlib.sha256(json.dumps(asdict(PROBE), sort_keys=True).encode())
+    for source in source_of(*evaluation.CODE):
+        digest.update(source)
+    return WORK / "evaluated" / f"{row}-{folder_of(BASE if row in CONTROLS else row, seed).name}-{digest.hexdigest()[:8]}.csv"
+
+
 def evaluate_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
     """Evaluate one trained row, unless it is done."""
     row, seed, faces_at = job
-    path, began = WORK / "evaluated" / f"{row}-{seed}.csv", time.monotonic()
+    path, began = evaluated(row, seed), time.monotonic()
     if not path.exists():
         torch.set_num_threads(1)
-        encoder = load_encoder(WORK / "trained" / f"{BASE if row in CONTROLS else row}-{seed}")
-        encoder = CONTROLS[row](encoder) if row in CONTROLS else encoder
+        encoder = load_encoder(folder_of(BASE if row in CONTROLS else row, seed))
+        if row in CONTROLS:
+            encoder = untrained(encoder, seed) if row == "untrained" else CONTROLS[row](encoder)
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
         with open(WORK / "logs" / f"{row}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
             found = evaluate(encoder, [open_packed(faces_at)], PROBE, method=row, seed=seed, device="cpu",
@@ -115,6 +138,7 @@ COLUMNS = {  # heading: (task, family, condition, metric)
     "Acc": ("expression", "clean", "clean", "accuracy"), "F1": ("expression", "clean", "clean", "macro_f1"),
     "drop, corruptions": ("expression", "corruption", "mean", "drop"), "V-CCC": ("valence_arousal", "clean", "clean", "ccc_valence"),
     "A-CCC": ("valence_arousal", "clean", "clean", "ccc_arousal"), "drop of CCC": ("valence_arousal", "corruption", "mean", "drop"),
+    "Acc left, corruptions": ("expression", "corruption", "mean", "accuracy"),
 }  # fmt: skip
 
 
@@ -123,8 +147,9 @@ def ablation(results: pd.DataFrame) -> str:
     scores, seeds = Scores(results), results.loc[results["method"] == BASE, "seed"].nunique()
     lines = [
         "# SSL-FER's strategies on rendered clips", "",
-        f"{len(ROWS)} rows x {seeds} seeds, {SCHEDULE.epochs} epochs of 960 clips of 9 frames at 32 px, the demo's half-width ResNet-10t. Linear probes"
-        f" on frozen features; {scores.facts('expression', 'rendered', 'clean')}. 95% intervals: people, joined with Student's t over"
+        f"{len(ROWS)} rows x {seeds} seeds, {SCHEDULE.epochs} epochs of 960 clips of 9 frames at 32 px, the demo's half-width ResNet-10t."
+        " A step is 128 clips: 256 pairs with HardNeg, 128 without, so HardNeg's rows see twice the images. Linear probes on"
+        f" frozen features; {scores.facts('expression', 'rendered', 'clean')}. 95% intervals: people, joined with Student's t over"
         " seeds. CCC in hundredths; drops in points, mean over 10 corruptions at severities 1, 3, 5. Rendered faces, minutes of training:"
         " not AffectNet, not the paper. Written by `python -m tests.benchmarks.study_ssl_fer`.", "",
         "| row | " + " | ".join(COLUMNS) + " |", "|:--|" + "--:|" * len(COLUMNS),
@@ -135,21 +160,36 @@ def ablation(results: pd.DataFrame) -> str:
         lines.append(f"| {names.look(row).label} | {cells} |")
     lines += [
         "", f"Difference from {names.look(BASE).label}, seed by seed on the same people, with Student's t interval over the {seeds} seeds (it says"
-        " how sure the difference is for these people, not for others); clear where 0 is outside:", "",
-        "| row | " + " | ".join(COLUMNS) + " | clear |", "|:--|" + "--:|" * len(COLUMNS) + ":--|",
+        f" how sure the difference is for these people, not for others; {len(ROWS) - 1} rows x {len(COLUMNS)} columns were looked at, so that a few"
+        " intervals leave 0 out by chance):", "",
+        "| row | " + " | ".join(COLUMNS) + " |", "|:--|" + "--:|" * len(COLUMNS),
     ]  # fmt: skip
     for row in ROWS:
-        if row == BASE:
-            continue
-        cells, clear = [], []
-        for column in COLUMNS:
-            mean, low, high = difference(results, row, column)
-            cells.append(f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]")
-            if low > 0 or high < 0:
-                better = (mean > 0) != column.startswith("drop")
-                clear.append(f"{column} {'better' if better else 'worse'}")
-        lines.append(f"| {names.look(row).label} | " + " | ".join(cells) + f" | {', '.join(clear) or 'nothing'} |")
-    return "\n".join([*lines, ""])
+        if row != BASE:
+            cells = (difference(results, row, column) for column in COLUMNS)
+            lines.append(f"| {names.look(row).label} | " + " | ".join(f"{m:+.1f} [{low:+.1f}, {high:+.1f}]" for m, low, high in cells) + " |")
+    return "\n".join([*lines, "", "## What it shows", "", *findings(found, results), ""])
+
+
+def findings(found: dict, results: pd.DataFrame) -> list[str]:
+    """What the numbers say, in sentences that follow them."""
+    label = lambda row: names.look(row).label  # noqa: E731
+    best = max(ROWS, key=lambda row: found[row, "Acc"][0])
+    above = [row for row in ROWS if found[row, "Acc"][0] > found["raw_pixels", "Acc"][0]]
+    below = [row for row in ROWS if found[row, "Acc"][0] < found["untrained", "Acc"][0]]
+    surer = [row for row in ROWS if row != BASE and difference(results, row, "Acc")[1] > 0]
+    kept = {row: found[row, "Acc left, corruptions"][0] for row in (*ROWS, *CONTROLS)}
+    said = [
+        f"Best clean accuracy: {label(best)}, {found[best, 'Acc'][0]:.1f}; {label(BASE)} {found[BASE, 'Acc'][0]:.1f}. Over seeds, "
+        + (f"{', '.join(map(label, surer))} are above it beyond the t interval." if surer else "no row is above it beyond the t interval."),
+        f"Raw pixels score {found['raw_pixels', 'Acc'][0]:.1f}: "
+        + (f"above them are {', '.join(map(label, above))}." if above else "above every row, so nothing here was learnt that a linear probe does not find in the pixels."),
+        f"The untrained network scores {found['untrained', 'Acc'][0]:.1f}: "
+        + (f"{', '.join(map(label, below))} stay below it, so these runs are too short to say anything about them." if below else "below every row."),
+        f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels {kept['raw_pixels']:.1f}: a larger drop is mostly a"
+        " higher start, and no strategy is made against corruptions.",
+    ]  # fmt: skip
+    return [f"- {sentence}" for sentence in said]
 
 
 def difference(results: pd.DataFrame, row: str, column: str) -> tuple[float, float, float]:
@@ -189,10 +229,10 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         for done, (row, seed, seconds) in enumerate(pool.imap_unordered(train_row, jobs), 1):
             say(f"trained {row}, seed {seed}: {seconds:.0f} s ({done} of {len(jobs)})")
-        jobs = [(row, 1, faces_at) for row in CONTROLS] + jobs
+        jobs = [(row, seed, faces_at) for row in CONTROLS for seed in range(1, options.seeds + 1 if row == "untrained" else 2)] + jobs
         for done, (row, seed, seconds) in enumerate(pool.imap_unordered(evaluate_row, jobs), 1):
             say(f"evaluated {row}, seed {seed}: {seconds:.0f} s ({done} of {len(jobs)})")
-    results = pd.concat([read_results(WORK / "evaluated" / f"{row}-{seed}.csv") for row, seed, _ in jobs], ignore_index=True)
+    results = pd.concat([read_results(evaluated(row, seed)) for row, seed, _ in jobs], ignore_index=True)
     write_results(results, OUT / "results.csv")
     scores = Scores(results)
     table = ssl_fer_table(scores, names.SSL_FER_ROWS, "rendered", "linear")
