@@ -18,8 +18,7 @@ from lib.datasets.columns import ALL_EXPRESSIONS, EXPRESSIONS
 from lib.degrade.attacks import attack
 from lib.degrade.draws import new_seeds
 from lib.degrade.search import random_start
-from lib.faces.align import to_template, warp
-from lib.faces.resample import fit
+from lib.faces.framing import fit_faces
 from lib.faces.shards import open_packed
 from lib.models.encoder import Encoder, EncoderConfig, load_encoder
 from lib.params import Network
@@ -79,9 +78,7 @@ def open_gallery(folder: str | Path | None, size: int, most: int = 120) -> Galle
 
 def _fitted(images: Tensor, landmarks: Tensor | None, size: int) -> Tensor:
     """uint8 [n,3,H,W] -> float [n,3,size,size] as ``lib.prepare`` would pack them."""
-    square = (size, size)
-    fitted = fit(images, square) if landmarks is None else warp(images, to_template(landmarks, square), square)
-    return fitted.float() / 255
+    return fit_faces(images, landmarks, (size, size))[0].float() / 255
 
 
 def _captions(table: FaceTable) -> list[str]:

@@ -14,8 +14,8 @@ import torch
 
 from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
 from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
-from lib.faces.align import move, to_template, warp
-from lib.faces.resample import fit, fit_masks, fit_points
+from lib.datasets.errors import named
+from lib.faces.framing import fit_faces
 from lib.faces.shards import PackedWriter, open_packed
 from lib.files import write_aside
 from lib.progress import Progress
@@ -34,8 +34,9 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl. Any other name is the user's: a packed
     set, one of the registered data sets of that name, or any folder of images; there, without a column ``split``,
     people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds. Faces with
-    landmarks are aligned (lib.faces.align; the column ``roll``, no longer true then, goes), others cut to the central
-    square. ``options`` are those of the data set's own reader, such as ``{"classes": 7}`` of affectnet.
+    landmarks are aligned (lib.faces.framing; the column ``roll``, no longer true then, goes), others cut to the central
+    square; where a set has landmarks of some faces only, the notes count and name the others. ``options`` are those of the
+    data set's own reader, such as ``{"classes": 7}`` of affectnet.
 
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
@@ -55,10 +56,12 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     else:
         tables = {dataset: _with_split(_open_own(source_root, dataset, options), source_root)}
     for name, table in tables.items():
-        _pack(table, out_root / name, name, image_size, table.has_landmarks, shard_rows)
+        _pack(table, out_root / name, name, image_size, shard_rows)
         summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
-        if table.notes:
-            summary["sets"][name]["notes"] = list(table.notes)
+        for note in (lacking := _not_aligned(table)):
+            print(f"{name}: {note}")
+        if table.notes or lacking:
+            summary["sets"][name]["notes"] = [*table.notes, *lacking]
         if dataset != DEMO and not _can_be_probed(table.rows):
             print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
                   f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
@@ -137,41 +140,44 @@ def _can_be_probed(rows: pd.DataFrame) -> bool:
     return labelled or test["identity"].nunique() >= PEOPLE_TO_VERIFY
 
 
-def _pack(table: FaceTable, root: Path, name: str, image_size: int, aligned: bool, shard_rows: int) -> None:
+def _pack(table: FaceTable, root: Path, name: str, image_size: int, shard_rows: int) -> None:
     size = (image_size, image_size)
     batch = 1 if table.image_size is None else max(1, _BATCH_VALUES // (3 * table.image_size[0] * table.image_size[1]))
     progress = Progress(len(table), f"preparing {name}, images")
     # Alignment takes the head's roll away, so the angle would no longer be true of the picture.
-    rows = table.rows.drop(columns="roll", errors="ignore") if aligned else table.rows
+    rows = table.rows.drop(columns="roll", errors="ignore") if table.has_landmarks else table.rows
     with PackedWriter(root, name=name, source=table.source, licence=table.licence, credit=table.credit,
                       shard_rows=shard_rows) as writer:
         for start in range(0, len(table), batch):
             index = np.arange(start, min(start + batch, len(table)))
             part = rows.iloc[index].copy()
-            images, masks, points = _fitted(table, index, size, aligned)
+            images, points, masks = _fitted(table, index, size)
             if points is not None:
                 part["landmarks"] = list(points.reshape(len(index), -1).numpy())
             writer.add(images.permute(0, 2, 3, 1).numpy(), part, None if masks is None else masks.numpy())
             progress.step(len(index))
 
 
-def _fitted(table: FaceTable, index: np.ndarray, size: tuple[int, int],
-            aligned: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Images, masks and landmarks of some rows in the new size."""
-    images = table.images(index)
-    masks = table.masks(index) if table.has_masks else None
+def _fitted(table: FaceTable, index: np.ndarray,
+            size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Images, landmarks and masks of some rows in the new size."""
+    images, masks = table.images(index), table.masks(index) if table.has_masks else None
     points = table.landmarks(index) if table.has_landmarks else None
-    if not aligned:
-        return fit(images, size), None if masks is None else fit_masks(masks, size), \
-            None if points is None else fit_points(points, tuple(images.shape[2:]), size)
     try:
-        transform = to_template(points, size)
+        return fit_faces(images, points, size, masks)
     except ValueError as error:
         file = f", file {table.rows['file'].iloc[index[0]]}" if "file" in table.rows else ""
         where = f"rows {index[0]}..{index[-1]}{file}"
         raise DatasetError(f"{table.name}: cannot align the faces of {where}: {error}") from error
-    masks = None if masks is None else warp(masks[:, None], transform, size, nearest=True)[:, 0]
-    return warp(images, transform, size), masks, move(points, transform)
+
+
+def _not_aligned(table: FaceTable) -> list[str]:
+    """A note on the faces without all landmarks, in a set that has some."""
+    if not table.has_landmarks:
+        return []
+    lacking = np.flatnonzero(~np.isfinite(table.column("landmarks")).all((1, 2)))
+    names = table.rows["file"].iloc[lacking].tolist() if "file" in table.rows else [f"row {row}" for row in lacking]
+    return [named(names, "faces without all landmarks, cut to the central square instead of aligned")] if names else []
 
 
 def summarise(table: FaceTable) -> dict:

@@ -46,7 +46,8 @@ class Schedule:
         batch_size: images a step (clips, for a method that trains on clips); the rest of an epoch that does not fill a
             batch is left out.
         epochs: passes over the pre-training images.
-        warmup_epochs: the learning rate rises linearly over these, then falls to 0 as a cosine.
+        warmup_epochs: the learning rate rises linearly over these.
+        constant_epochs: then it stays at its full height over these, and falls to 0 as a cosine.
         precision: ``float32`` or ``bfloat16`` (autocast; weights and losses stay float32).
     """
 
@@ -54,6 +55,7 @@ class Schedule:
     epochs: int
     warmup_epochs: float
     precision: str
+    constant_epochs: float = 0.0
 
     def __post_init__(self):
         if self.batch_size < 2:
@@ -62,15 +64,19 @@ class Schedule:
             raise ValueError(f"epochs: expected at least 1, got {self.epochs}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs: expected 0..epochs ({self.epochs}), got {self.warmup_epochs}")
+        left = self.epochs - self.warmup_epochs
+        if not 0 <= self.constant_epochs <= left:
+            raise ValueError(f"constant_epochs: expected 0..epochs - warmup_epochs ({left:g}), got {self.constant_epochs}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision: expected 'float32' or 'bfloat16', got {self.precision!r}")
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Factor of the learning rate in step ``step`` (from 0)."""
-        warmup, total = self.warmup_epochs * steps_per_epoch, self.epochs * steps_per_epoch
+        warmup, constant, total = (n * steps_per_epoch for n in (self.warmup_epochs, self.constant_epochs, self.epochs))
+        falling = warmup + constant
         if step < warmup:
             return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+        return 0.5 * (1 + math.cos(math.pi * max(step - falling, 0) / max(total - falling, 1)))
 
 
 def train(

@@ -94,6 +94,18 @@ def test_gallery_of_photographs_of_any_size(tmp_path):
         open_gallery(tmp_path / "nowhere", 24)
 
 
+def test_a_gallery_of_which_some_faces_have_landmarks(tmp_path):
+    points = " ".join(map(str, np.random.default_rng(0).uniform(8, 24, 136)))
+    for i in range(2):
+        Image.effect_noise((32, 32), 60).save(tmp_path / f"{i}.png")
+    (tmp_path / "labels.csv").write_text(f"file,landmarks,yaw\n0.png,{points},0\n1.png,,0\n")
+    images = open_gallery(tmp_path, 24).images
+    assert images.shape == (2, 3, 24, 24) and images.isfinite().all()
+    (tmp_path / "labels.csv").unlink()
+    plain = open_gallery(tmp_path, 24).images
+    assert torch.equal(images[1], plain[1]) and not torch.equal(images[0], plain[0])
+
+
 def test_faces_are_rendered_where_there_are_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gallery = open_gallery(None, 24)

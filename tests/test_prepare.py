@@ -126,6 +126,22 @@ def test_faces_with_landmarks_are_aligned(tmp_path):
     torch.testing.assert_close(five_points(table.landmarks())[5], torch.tensor(TEMPLATE) * 48 - 0.5, rtol=0, atol=1e-3)
 
 
+def test_faces_without_landmarks_are_cut_to_the_central_square_and_named(tmp_path, capsys):
+    folder(tmp_path / "mine", people=3, each=2, with_landmarks=True, sizes=(60, 71))
+    text = (tmp_path / "mine" / "labels.csv").read_text().splitlines()
+    for line in (2, 5):
+        text[line] = text[line].rpartition(",")[0] + ","
+    (tmp_path / "mine" / "labels.csv").write_text("\n".join(text))
+    said = prepare(tmp_path / "mine", tmp_path / "out", "mine", 48)["sets"]["mine"]
+    note = "2 faces without all landmarks, cut to the central square instead of aligned: person00/1.png, person02/0.png"
+    assert said["notes"] == [note] and f"mine: {note}" in capsys.readouterr().out and said["landmarks"]
+    table, source = open_packed(tmp_path / "out" / "mine"), open_dataset("folder", tmp_path / "mine", image_size=(48, 48))
+    found = table.landmarks()
+    assert found.isnan().all((1, 2)).tolist() == [False, True, False, False, True, False]
+    assert torch.equal(table.images([1, 4]), source.images([1, 4]))
+    torch.testing.assert_close(five_points(found)[5], torch.tensor(TEMPLATE) * 48 - 0.5, rtol=0, atol=1e-3)
+
+
 def test_given_splits_and_folds_are_kept(tmp_path):
     folder(tmp_path / "mine", people=2, each=3)
     (tmp_path / "mine" / "labels.csv").write_text("file,split,fold\n" + "".join(

@@ -1,14 +1,25 @@
 """Presets: each is a valid params.yaml, and a bad one changes nothing."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from lib import preset
+from lib.clips import read_clips
+from lib.datasets.voxceleb import open_set
+from lib.degrade.occluders import MEAN_FACE
+from lib.faces.shards import open_packed
+from lib.methods import build_method
+from lib.models.encoder import EncoderConfig
 from lib.params import ParamsError, load
+from lib.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +35,7 @@ def test_every_preset_is_valid_and_says_what_it_is(params, name):
     preset.apply(name, params)
     found, text = load(params), params.read_text()
     assert found.prepare.dataset == "voxceleb" and found.network.backbone == "resnet50" and found.schedule.epochs in (300, 500)
+    assert found.schedule.constant_epochs == 10 and found.schedule.warmup_epochs == 0
     assert "simclr_adversarial" not in found.methods and set(found.controls) == {"untrained"}
     assert found.probe == demo.probe and found.views.corruptions == demo.views.corruptions  # what it does not name stays
     assert "# Everything that the pipeline can be told." in text and "BMVC 2022" in preset.about(name)
@@ -36,6 +48,46 @@ def test_the_rows_of_the_table_differ_in_their_strategies(params):
     assert on["simclr_clips"] == on["byol_clips"] == on["moco_clips"] == set() and on["ssl_fer_a"] == {"time_aug"}
     assert on["ssl_fer_g"] == set(strategies) - {"cut_mix"} and on["ssl_fer_c"] == {"time_aug", "hard_neg", "cut_mix"}
     assert len({frozenset(s) for name, s in on.items() if name.startswith("ssl_fer")}) == 7
+    longer = {name for name, method in load(params).methods.items() if method.epochs == 500}
+    assert longer == {"ssl_fer_d", "ssl_fer_e", "ssl_fer_g"} == {name for name in on if "face_swap" in on[name]}
+
+
+SIDE = 40  # of the frames below
+
+
+@pytest.fixture
+def voxceleb(tmp_path):
+    """Three people of one clip of 18 frames each, in the official layout; landmarks of all frames but three."""
+    for person in range(3):
+        clip = tmp_path / f"voxceleb/faces/wav/id1000{person}/vid/00001"
+        clip.mkdir(parents=True)
+        for frame in range(18):
+            Image.effect_noise((SIDE, SIDE), 60).convert("RGB").save(clip / f"{frame:07d}.jpg")
+    points = np.array(MEAN_FACE) * SIDE + np.random.default_rng(0).normal(0, 0.3, (54, 68, 2))
+    points[[0, 20, 40]] = np.nan
+    np.save(tmp_path / "voxceleb/landmarks.npy", points.astype(np.float32))
+    return tmp_path / "voxceleb"
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_the_methods_of_every_preset_take_voxceleb_as_it_comes_with_landmarks(params, voxceleb, tmp_path, name):
+    preset.apply(name, params)
+    found = load(params)
+    options = found.prepare.options["voxceleb"]
+    assert "3 frames without landmarks" in "".join(open_set(voxceleb, **options).notes)
+    prepare(voxceleb, tmp_path / "out", "voxceleb", 16, options=options)
+    table = open_packed(tmp_path / "out" / "voxceleb")
+    for method in found.methods.values():
+        assert method.config.part_mask == 0.8
+        small = {"head_hidden": 8, "head_dim": 8, "descriptor": "pixels", "queue": 64}
+        config = dataclasses.replace(method.config, **{key: small[key] for key in small if hasattr(method.config, key)})
+        network = EncoderConfig(16, "resnet10t", {"channels": [8, 8, 16, 16], "stem_width": 8})
+        built = build_method(method.method, config, network, found.views)
+        items = built.items(table, 0, lambda epoch: torch.Generator().manual_seed(epoch))
+        assert len(items) == 3
+        views = built.views(read_clips(table, items, torch.device("cpu")), torch.Generator().manual_seed(0))
+        pictures = [value for value in views[0].values() if isinstance(value, torch.Tensor) and value.dim() == 4]
+        assert pictures and all(part.isfinite().all() for part in pictures)
 
 
 def test_a_second_time_changes_nothing(params):

@@ -280,6 +280,7 @@ def test_the_folder_of_checkpoints_is_gone_when_all_went_well(run, tmp_path):
         {"data": "e"},
         {"schedule": replace(SCHEDULE, epochs=4)},
         {"schedule": replace(SCHEDULE, warmup_epochs=1.0)},
+        {"schedule": replace(SCHEDULE, constant_epochs=1.0)},
         {"method": lambda: make(config=replace(PLAIN, learning_rate=2e-3))},
         {"method": lambda: SimCLR(PLAIN, NETWORK, Views(crop=0.7))},
         {"method": lambda: SimCLR(PLAIN, replace(NETWORK, backbone_args={"channels": [8, 8, 8, 8], "stem_width": 8}), Views())},
@@ -399,10 +400,21 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine():
     assert Schedule(2, 1, 1.0, "float32").rate(3, 4) == 1  # all of it is warm-up
 
 
+def test_the_rate_stays_at_its_height_before_it_falls():
+    schedule = Schedule(2, 10, 1.0, "float32", constant_epochs=2.0)
+    assert [schedule.rate(step, 5) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert all(schedule.rate(step, 5) == 1 for step in range(5, 16))
+    for step in range(16, 51):
+        assert schedule.rate(step, 5) == pytest.approx(0.5 * (1 + math.cos(math.pi * (step - 15) / 35)))
+    whole = Schedule(2, 3, 1.0, "float32", constant_epochs=2.0)
+    assert [whole.rate(step, 2) for step in range(2, 6)] == [1] * 4  # it never falls
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("batch_size", 1), ("epochs", 0), ("warmup_epochs", -1.0), ("warmup_epochs", 3.5), ("precision", "float16")],
-)
+    [("batch_size", 1), ("epochs", 0), ("warmup_epochs", -1.0), ("warmup_epochs", 3.5), ("precision", "float16"),
+     ("constant_epochs", -1.0), ("constant_epochs", 2.75), ("constant_epochs", math.nan)],
+)  # fmt: skip
 def test_an_odd_schedule_is_refused(name, value):
     with pytest.raises(ValueError, match=f"^{name}: .*{value}"):
         replace(SCHEDULE, **{name: value})

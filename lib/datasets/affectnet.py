@@ -6,16 +6,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-import torch
 
 from lib.datasets.columns import ALL_EXPRESSIONS, CONTEMPT, VALIDATION
 from lib.datasets.completeness import expect_counts, expect_files
 from lib.datasets.description import Description
 from lib.datasets.errors import DatasetError, named
-from lib.datasets.image_files import ImageFiles, common_size, image_sizes
+from lib.datasets.image_files import ImageFiles, common_size, fit_landmarks, image_sizes
 from lib.datasets.natural import natural
 from lib.datasets.table import LANDMARKS, FaceTable
-from lib.faces.resample import fit_points
 from lib.progress import Progress
 
 CODES = (*ALL_EXPRESSIONS, "none", "uncertain", "non-face")  # the set's own codes 0..10; the first eight are ours too
@@ -86,9 +84,7 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None, classes: int
     files = rows["file"].tolist()
     sizes = image_sizes(root, files)
     if image_size is not None and points is not None:
-        for size in np.unique(sizes, axis=0):
-            here = (sizes == size).all(1)
-            points[here] = fit_points(torch.from_numpy(points[here]), tuple(size.tolist()), image_size).numpy()
+        points = fit_landmarks(points, sizes, image_size)
     rows.insert(1, "identity", np.arange(len(rows)))
     return FaceTable(name=ABOUT.name, source=ABOUT.source, licence=ABOUT.licence, credit=ABOUT.credit,
                      image_size=image_size or common_size(sizes), rows=rows, reader=ImageFiles(root, files, image_size),

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from lib.datasets.columns import known_columns
 from lib.datasets.description import Description
 from lib.datasets.errors import DatasetError
-from lib.datasets.image_files import SUFFIXES, ImageFiles, common_size, image_sizes
+from lib.datasets.image_files import SUFFIXES, ImageFiles, common_size, fit_landmarks, image_sizes
 from lib.datasets.labels import read_labels
 from lib.datasets.natural import natural
 from lib.datasets.table import FaceTable
-from lib.faces.resample import fit_points
 
 LABELS = "labels.csv"
 _OTHER_IMAGES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".avif", ".jp2", ".raw", ".dng", ".cr2", ".nef")
@@ -92,9 +90,7 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
         rows = rows.drop(columns=labels.columns, errors="ignore").join(labels)
     sizes = image_sizes(root, files)
     if image_size is not None and landmarks is not None:
-        fitted = [fit_points(torch.from_numpy(points), tuple(size), image_size)
-                  for points, size in zip(landmarks, sizes.tolist())]
-        landmarks = torch.stack(fitted).numpy()
+        landmarks = fit_landmarks(landmarks, sizes, image_size)
     return FaceTable(name=root.name, source=root.name, licence=ABOUT.licence, credit=ABOUT.credit,
                      image_size=image_size or common_size(sizes), rows=rows, reader=ImageFiles(root, files, image_size),
                      landmarks=None if landmarks is None else np.ascontiguousarray(landmarks, np.float32))

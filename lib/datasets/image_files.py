@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageOps
 
 from lib.datasets.errors import DatasetError, unreadable_images
-from lib.faces.resample import fit
+from lib.faces.resample import fit, fit_points
 from lib.progress import Progress
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
@@ -62,6 +62,15 @@ def image_sizes(root: Path, files: list[str]) -> np.ndarray:
 def common_size(sizes: np.ndarray) -> tuple[int, int] | None:
     """The (H, W) that all of ``sizes`` [n,2] share, None where they differ."""
     return tuple(sizes[0].tolist()) if len(sizes) and (sizes == sizes[0]).all() else None
+
+
+def fit_landmarks(points: np.ndarray, sizes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Landmarks float32 [n,68,2] of images of ``sizes`` [n,2] (H, W), moved as ``ImageFiles`` fits these to ``image_size``."""
+    fitted = np.empty_like(points)
+    for size in np.unique(sizes, axis=0):
+        here = (sizes == size).all(1)
+        fitted[here] = fit_points(torch.from_numpy(points[here]), tuple(size.tolist()), image_size).numpy()
+    return fitted
 
 
 class ImageFiles:

@@ -33,10 +33,12 @@ def read_labels(path: Path, files: list[str]) -> tuple[pd.DataFrame, np.ndarray 
     """Labels in the order of ``files``.
 
     An empty cell means 'unknown': NaN in a float column, -1 in an integer one. ``expression`` may be a number or a
-    name; ``landmarks`` is 136 numbers separated by spaces, x0 y0 x1 y1 ... in pixels of the upright image.
+    name; ``landmarks`` is 136 numbers separated by spaces, x0 y0 x1 y1 ... in pixels of the upright image; an empty cell
+    is 136 NaN.
 
     Returns:
-        (DataFrame with one row a file, without ``file`` and ``landmarks``; landmarks float32 [n,68,2] or None).
+        (DataFrame with one row a file, without ``file`` and ``landmarks``; landmarks float32 [n,68,2], None where no
+        row has any).
 
     Raises:
         DatasetError: rows without an image, images without a row, repeated rows, cells that are no number or out of
@@ -67,7 +69,9 @@ def read_labels(path: Path, files: list[str]) -> tuple[pd.DataFrame, np.ndarray 
                            "Every image needs one row (leave a cell empty where a label is unknown)")
     order = [at[file] for file in files]
     rows = pd.DataFrame(columns, index=cells.index).iloc[order].reset_index(drop=True)
-    return rows, None if landmarks is None else landmarks[order]
+    if landmarks is None or np.isnan(landmarks).all():
+        return rows, None
+    return rows, landmarks[order]
 
 
 def _parse(name: str, kind: Column, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -94,8 +98,10 @@ def _parse(name: str, kind: Column, cells: pd.Series) -> tuple[np.ndarray, list[
 
 
 def _parse_landmarks(cells: pd.Series) -> tuple[np.ndarray, list[str]]:
-    points, wrong = np.zeros((len(cells), 2 * LANDMARKS), np.float32), np.zeros(len(cells), bool)
+    points, wrong = np.full((len(cells), 2 * LANDMARKS), np.nan, np.float32), np.zeros(len(cells), bool)
     for row, cell in enumerate(cells):
+        if not cell:
+            continue  # no face was found: unknown, as in the other columns
         try:
             numbers = np.array(cell.split(), np.float32)
         except ValueError:

@@ -10,8 +10,8 @@ import pandas as pd
 from lib.datasets.description import Description
 from lib.datasets.errors import DatasetError, named
 from lib.datasets.frame_list import find_clips, frame_number, list_frames, read_frame_list
-from lib.datasets.image_files import ImageFiles
-from lib.datasets.table import FaceTable
+from lib.datasets.image_files import ImageFiles, fit_landmarks, image_sizes
+from lib.datasets.table import LANDMARKS, FaceTable
 
 FPS = 25 / 6  # of the frames of VoxCeleb1 as SSL-FER reads them: every sixth of 25 a second
 META = ("vox1_meta.csv", "vox2_meta.csv")
@@ -33,30 +33,37 @@ ABOUT = Description(
     tree="unzippedIntervalFaces/data/<Celeb_Name>/1.6/<youtube_id>/<clip>/*.jpg\n"
          "or faces/{wav,test_wav}/id<5 digits>/<youtube_id>/<clip>/*.jpg\n"
          "vox1_meta.csv, vox2_meta.csv     (optional: names <-> ids, dev <-> test)\n"
-         "vox1_frames.txt                  (optional list of clips: idx,relative_path,start,end,n_frames)",
+         "vox1_frames.txt                  (optional list of clips: idx,relative_path,start,end,n_frames)\n"
+         "landmarks.npy                    (optional, made by yourself: float32 [frames,68,2], NaN where no face is found;\n"
+         "                                 read with the option landmarks=landmarks.npy)",
     counts="at least one clip; VoxCeleb1 in full has 1,251 people (1,211 dev, 40 test)",
 )
 
 
 def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple[int, int] | None = None,
-             min_frames: int = 1, fps: float = FPS) -> FaceTable:
-    """Open the clips; no image is opened yet, so the table's ``image_size`` is None without the option.
+             min_frames: int = 1, fps: float = FPS, landmarks: str | Path | None = None) -> FaceTable:
+    """Open the clips; no pixel is read yet, and the table's ``image_size`` is None without the option.
 
     Columns: ``identity`` (the number in idXXXXX; without vox1_meta.csv the rank of the celebrity's name), ``clip``
     (position in the list or in natural order), ``frame`` (position in the clip, in the order of the files' numbers),
     ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test for the test people
     of the official verification split (folder test_wav, or Set = test in the metadata).
 
-    Gaps in the frame numbers, clips of a single frame and clips left out are in the table's notes, counted and named.
+    Gaps in the frame numbers, clips of a single frame, clips left out and frames without landmarks are in the table's notes,
+    counted and named.
 
     Args:
         frame_list: list of clips in the published format, relative to ``root``; None takes all clips on disk.
-        image_size: (H, W): every frame is fitted to it.
+        image_size: (H, W): every frame is fitted to it, the landmarks with it.
         min_frames: clips with fewer frames are left out and noted.
         fps: frames a second, for ``time``.
+        landmarks: a .npy file, relative to ``root``: float32 [N,68,2], (x, y) in pixels of the frames as they are stored, one
+            row a frame in the order of the table that opens with the same ``frame_list`` and ``min_frames`` (clips in its
+            order, frames in time). A row with a NaN: no face was found. The release has none; a landmark detector of one's
+            own makes them.
     Raises:
         DatasetError: no clips, a list that does not match the folders, folders of another layout, people whom the
-            metadata does not know.
+            metadata does not know, landmarks of another form or number.
     """
     if min_frames < 1:
         raise ValueError(f"min_frames: expected at least 1, got {min_frames}")
@@ -78,13 +85,21 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
         notes.append(f"{named(single, 'clips with a single frame')}")
     counts = np.array([len(clips[paths[i]]) for i in kept])
     files = [f"{paths[i]}/{frame}" for i in kept for frame in clips[paths[i]]]
+    points = None
+    if landmarks is not None:
+        points, found = _read_landmarks(root / landmarks, len(files))
+        if not found.all():
+            notes.append(named([files[i] for i in np.flatnonzero(~found)], "frames without landmarks"))
+        if image_size is not None:
+            points = fit_landmarks(points, image_sizes(root, files), image_size)
     time, said = _time(root, [paths[i] for i in kept], [clips[paths[i]] for i in kept], counts, fps)
     rows = pd.DataFrame({
         "file": files, "identity": np.repeat(identity[kept], counts), "clip": np.repeat(kept, counts),
         "frame": _positions(counts), "time": time, "split": np.repeat(split[kept], counts),
     })
     return FaceTable(name=ABOUT.name, source=ABOUT.source, licence=ABOUT.licence, credit=ABOUT.credit,
-                     image_size=image_size, rows=rows, reader=ImageFiles(root, files, image_size), notes=notes + said)
+                     image_size=image_size, rows=rows, reader=ImageFiles(root, files, image_size), landmarks=points,
+                     notes=notes + said)
 
 
 def read_meta(path: str | Path) -> pd.DataFrame:
@@ -113,6 +128,26 @@ def read_meta(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame({"name": [line[name] if name is not None else "" for line in cells[1:]],
                          "set": [line[columns["Set"]] for line in cells[1:]]},
                         index=[line[columns[key]] for line in cells[1:]])
+
+
+def _read_landmarks(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks float32 [count,68,2], wholly NaN where a number is missing, and which rows [count] have all of them."""
+    expected = f"{path}: expected float32 [{count},{LANDMARKS},2], the landmarks of every frame, NaN where no face was found"
+    remedy = ("make them anew by a landmark detector of your own, in the order of the table that opens with the same frame_list"
+              " and min_frames and without landmarks")
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f"{expected}, cannot read it ({error}); {remedy}") from error
+    if not isinstance(points, np.ndarray):
+        raise DatasetError(f"{expected}, got an archive of several arrays; {remedy}")
+    if points.dtype != np.float32 or points.shape != (count, LANDMARKS, 2):
+        raise DatasetError(f"{expected}, got {points.dtype} {list(points.shape)}; {remedy}")
+    found = np.isfinite(points).all((1, 2))
+    if not found.any():
+        raise DatasetError(f"{expected}, got no face at all; {remedy}")
+    points[~found] = np.nan
+    return points, found
 
 
 def _clips_on_disk(root: Path) -> dict[str, list[str]]:

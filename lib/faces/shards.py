@@ -101,7 +101,8 @@ class PackedWriter:
 
         Args:
             images: uint8 [n,H,W,3], the same H and W in every call.
-            rows: n rows, the same columns in every call; ``landmarks`` holds 136 numbers a row (x0, y0, x1, ...).
+            rows: n rows, the same columns in every call; ``landmarks`` holds 136 numbers a row (x0, y0, x1, ...),
+                NaN where they are not known.
             masks: uint8 [n,H,W]; in every call or in none.
         """
         self._check(images, rows, masks)

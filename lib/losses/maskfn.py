@@ -13,7 +13,7 @@ from lib.losses.contrastive import nt_xent_rows
 
 def maskfn_loss(
     z: Tensor, positive: Tensor, similarity: Tensor, temperature: float = 0.07, weight: float = 0.8,
-    protected: Tensor | None = None, spare_views: bool = False,
+    protected: Tensor | None = None, spare_views: bool = False, tile: int | None = None,
 ) -> Tensor:  # fmt: skip
     """Mean over i of L1 + weight * mean over the rows that pick of L2 [1].
 
@@ -27,6 +27,7 @@ def maskfn_loss(
         temperature: softmax temperature, > 0. weight: of L2, >= 0.
         protected: [M, M] bool: pairs that are never picked (hard negatives, missing descriptors, dissimilar pairs).
         spare_views: the other view of the picked row, positive[l], is no negative either.
+        tile: as in ``nt_xent``. The similarity, which comes whole and without a gradient, stays M x M.
 
     Returns:
         A float32 scalar.
@@ -44,11 +45,11 @@ def maskfn_loss(
     if spare_views:
         other = positive[picked.clamp(min=0)]
         spared = torch.where(picks & (other != positive), other, -1)
-    first = nt_xent_rows(z, positive, temperature, torch.stack([picked, spared], 1)).mean()
+    first = nt_xent_rows(z, positive, temperature, torch.stack([picked, spared], 1), tile).mean()
     # a row that picks nothing takes its positive as a stand-in, and is weighed with 0
     attracted = torch.where(picks, picked, positive)
     repelled_no_more = torch.where(picks, positive, -1)
-    rows = nt_xent_rows(z, attracted, temperature, torch.stack([repelled_no_more, spared], 1))
+    rows = nt_xent_rows(z, attracted, temperature, torch.stack([repelled_no_more, spared], 1), tile)
     return first + weight * (rows * picks).sum() / picks.sum().clamp(min=1)
 
 

@@ -23,12 +23,23 @@ from lib.views import Views
 
 @dataclass(frozen=True)
 class SslFerConfig(NegativeSettings):
-    """SSL-FER's settings; the defaults are its best row, all four strategies. All strategies false is SimCLR on clips."""
+    """SSL-FER's settings; the defaults are its best row, all four strategies. All strategies false is SimCLR on clips.
+
+    Attributes:
+        tile: rows of the matrix of similarities that the loss holds at a time, for large batches; 0: all. The loss does not
+            depend on it. With MaskFN the matrix of the descriptors' similarities is held whole nevertheless.
+    """
 
     time_aug: bool = True
     hard_neg: bool = True
     face_swap: bool = True
     mask_fn: bool = True
+    tile: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.tile < 0:
+            raise ValueError(f"tile: expected at least 1 row, or 0 for all, got {self.tile}")
 
 
 class SslFer(nn.Module):
@@ -100,12 +111,13 @@ class SslFer(nn.Module):
         z = self.embed(views["images"])
         positive = _other_view(z)
         config = self.config
+        tile = config.tile or None
         if self.descriptor is None:
-            loss = nt_xent(z, positive, config.temperature)
+            loss = nt_xent(z, positive, config.temperature, tile=tile)
         else:
             loss = maskfn_loss(
                 z, positive, views["similarity"], config.temperature, config.false_weight, views["protected"],
-                spare_views=config.variant == "corrected",
+                spare_views=config.variant == "corrected", tile=tile,
             )  # fmt: skip
         return {"loss": loss, **views["notes"], "embedding": z[: len(z) // 2]}
 

@@ -140,6 +140,17 @@ def test_landmarks_follow_the_image_size(root):
     torch.testing.assert_close(half[0], torch.tensor([(0.5 - 2) / 2 - 0.5, -0.25]))
 
 
+def test_an_empty_cell_of_landmarks_is_unknown(root):
+    points = " ".join(map(str, range(136)))
+    files = ("anna/2.png", "anna/10.png", "bert/1.jpg", "bert/2.webp", "cleo/1.BMP")
+    labels(root, "file,landmarks,yaw\n" + "".join(f"{f},{'' if f.startswith('bert') else points},1\n" for f in files))
+    for options in ({}, {"image_size": (8, 8)}):
+        found = open_dataset("folder", root, **options).landmarks()
+        assert found.isnan().all((1, 2)).tolist() == [False, False, True, True, False] and found[[0, 1, 4]].isfinite().all()
+    labels(root, "file,landmarks,yaw\n" + "".join(f"{f},,1\n" for f in files))
+    assert not open_dataset("folder", root).has_landmarks  # a column in which nothing is known
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda t: t + "dora/1.png,1,pretrain,0,0,0,0,0\n", r"1 rows without an image: dora/1\.png"),
     (lambda t: t.replace("bert/1.jpg,8,probe_train,,-1,2.5,,10\n", ""), r"1 images without a row: bert/1\.jpg"),

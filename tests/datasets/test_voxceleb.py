@@ -148,6 +148,51 @@ def test_other_trees(ids, damage, message):
         open_dataset("voxceleb", ids)
 
 
+def points(count):
+    return np.random.default_rng(0).uniform(0, 16, (count, 68, 2)).astype(np.float32)
+
+
+def test_landmarks_beside_the_frames(ids, capsys):
+    rows = points(13)
+    rows[2], rows[9, 67, 1] = np.nan, np.nan  # no face; not all of one
+    np.save(ids / "lm.npy", rows)
+    table = open_dataset("voxceleb", ids, landmarks="lm.npy")
+    known = np.array([row not in (2, 9) for row in range(13)])
+    np.testing.assert_array_equal(table.landmarks().numpy()[known], rows[known])
+    assert table.landmarks()[~known].isnan().all() and not open_dataset("voxceleb", ids).has_landmarks
+    where = table.rows["file"]
+    assert f"voxceleb: 2 frames without landmarks: {where[2]}, {where[9]}\n" in capsys.readouterr().out
+    fitted = open_dataset("voxceleb", ids, landmarks="lm.npy", image_size=(8, 8)).landmarks().numpy()
+    np.testing.assert_allclose(fitted[known], (rows[known] + 0.5 - [2, 0]) / 2 - 0.5, atol=1e-5)  # 20 x 16: 2 px off each side
+    np.save(ids / "lm.npy", rows[5:])
+    table = open_dataset("voxceleb", ids, landmarks="lm.npy", frame_list=listed(ids, 1, 2))
+    np.testing.assert_array_equal(table.landmarks().numpy()[:4], rows[5:9])
+
+
+def listed(root, *which):
+    """A list of some of the clips, in their order."""
+    table = write_frame_list(root, root / "all.txt", below="faces")
+    lines = (root / "all.txt").read_text().splitlines()
+    assert len(table) == len(lines)
+    (root / "some.txt").write_text("\n".join(lines[i] for i in which))
+    return "some.txt"
+
+
+@pytest.mark.parametrize("content, message", [
+    (points(12), r"lm\.npy: expected float32 \[13,68,2\], the landmarks of every frame.* got float32 \[12, 68, 2\]; make them"),
+    (points(13).astype(np.float64), r"got float64 \[13, 68, 2\]"),
+    (points(13).reshape(13, 136), r"got float32 \[13, 136\]"),
+    (np.full((13, 68, 2), np.nan, np.float32), "got no face at all"),
+    (np.array([None] * 13), "cannot read it .*pickle"),
+    (None, r"lm\.npy: expected .*cannot read it .*No such file"),
+])
+def test_other_landmarks(ids, content, message):
+    if content is not None:
+        np.save(ids / "lm.npy", content)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("voxceleb", ids, landmarks="lm.npy")
+
+
 def test_names_and_ids_in_one_list_need_the_metadata(ids, names):
     write_frame_list(ids, ids / "list.txt")
     with pytest.raises(DatasetError, match="both by id and by name; put vox1_meta.csv beside it"):

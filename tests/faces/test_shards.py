@@ -58,6 +58,16 @@ def test_what_is_written_comes_back(tmp_path):
     verify(tmp_path / "set")
 
 
+def test_landmarks_that_are_not_known_stay_nan(tmp_path):
+    images, rows, _ = sample()
+    points = np.stack(rows["landmarks"])
+    points[[0, 11]], points[5, 3] = np.nan, np.nan
+    with PackedWriter(tmp_path / "set", **ABOUT, shard_rows=10) as writer:
+        for part in np.array_split(np.arange(N), 4):
+            writer.add(images[part], rows.iloc[part].assign(landmarks=list(points[part])))
+    np.testing.assert_array_equal(open_packed(tmp_path / "set").landmarks().numpy(), points.reshape(N, 68, 2))
+
+
 def test_bytes_are_the_same_for_any_batch_size(tmp_path):
     for name, batches in (("a", 1), ("b", 6), ("c", 23)):
         write(tmp_path / name, batches=batches)

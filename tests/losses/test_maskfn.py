@@ -46,8 +46,10 @@ def test_it_is_the_slow_one(batch, spare, guarded):
     if guarded:
         protected[2] = True  # this row has nothing to pick
         assert false_negatives(similarity, positive, protected)[2] == -1
-    value = maskfn_loss(z, positive, similarity, 0.3, 0.7, protected, spare)
-    assert value.item() == pytest.approx(slow_maskfn(z, positive, similarity, 0.3, 0.7, protected, spare), rel=1e-5)
+    expected = slow_maskfn(z, positive, similarity, 0.3, 0.7, protected, spare)
+    for tile in (None, 1, 4):
+        value = maskfn_loss(z, positive, similarity, 0.3, 0.7, protected, spare, tile)
+        assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_defaults_are_the_published_ones(batch):
@@ -83,7 +85,7 @@ def test_gradient(batch):
     z, positive, similarity, g = batch
     protected = torch.rand(10, 10, generator=g) < 0.4
     z = z.requires_grad_()
-    maskfn_loss(z, positive, similarity, 0.5, 0.8, protected, True).backward()
+    maskfn_loss(z, positive, similarity, 0.5, 0.8, protected, True, 3).backward()
     step, slow = 1e-4, torch.zeros(10, 5, dtype=torch.double)
     for i in range(50):
         for sign in (1, -1):
@@ -108,6 +110,7 @@ def test_bad_input(batch):
         (lambda: maskfn_loss(z, positive[:5], similarity[:5, :5]), r"positive: expected long \[10\], one an embedding"),
         (lambda: maskfn_loss(z, positive, similarity, weight=-1.0), "weight: expected a number >= 0, got -1.0"),
         (lambda: maskfn_loss(z, positive, similarity, temperature=0.0), "temperature: expected a number > 0"),
+        (lambda: maskfn_loss(z, positive, similarity, tile=0), "tile: expected None or an integer >= 1, got 0"),
         (lambda: maskfn_loss(z, positive, similarity, protected=similarity), r"protected: expected bool \[10, 10\]"),
         (lambda: maskfn_loss(z, positive + 5, similarity), "positive: expected a long tensor of rows 0..9"),
         (lambda: maskfn_loss(z, torch.arange(10), similarity), "cannot be its own positive"),

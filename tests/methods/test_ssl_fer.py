@@ -9,6 +9,7 @@ import torch
 
 from lib.clips import ClipBatch
 from lib.degrade.occluders import MEAN_FACE
+from lib.losses import contrastive
 from lib.losses.maskfn import maskfn_loss
 from lib.methods import build_method
 from lib.methods.ssl_fer import SslFer, SslFerConfig
@@ -101,6 +102,20 @@ def test_released_mask_fn_protects_nothing_and_faces_without_landmarks_pick_each
     assert method.loss(views)["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("mask_fn", [False, True])
+def test_the_loss_does_not_depend_on_the_tile(make, clips, seeded, monkeypatch, mask_fn):
+    found, tiles = {}, set()
+    plain = contrastive.row_cross_entropy
+    monkeypatch.setattr(contrastive, "row_cross_entropy", lambda *a: tiles.add(a[-1]) or plain(*a))
+    for tile in (0, 5):
+        method = make(**OFF | {"hard_neg": True, "mask_fn": mask_fn}, tile=tile)
+        terms = method.loss(method.views(clips(6, 4), seeded())[0])
+        terms["loss"].backward()
+        found[tile] = terms["loss"].item(), method.head[0].weight.grad
+    assert found[5][0] == pytest.approx(found[0][0], rel=1e-5) and torch.allclose(found[5][1], found[0][1], atol=1e-5)
+    assert tiles == {24, 5}
+
+
 def test_face_swap_puts_positives_on_the_donors_head_and_leaves_anchors(make, clips, seeded):
     method = make(**OFF | {"hard_neg": True, "face_swap": True}, part_mask=0.0, mix_probability=1.0)
     method.pairs.view_config = Views(crop=1.0, rotation=0, colour=0.0, grey=0)
@@ -189,7 +204,7 @@ def test_built_by_name(network):
     [
         ("variant", "fixed"), ("weighting", "falling"), ("fps", 0.0), ("interval", -1.0), ("hard_interval", 0.0),
         ("mix_probability", 1.5), ("part_mask", -0.1), ("swap_feather", -1.0), ("temperature", 0.0), ("false_weight", -1.0),
-        ("false_threshold", 1.5), ("learning_rate", 0.0), ("weight_decay", -1.0), ("head_dim", 0),
+        ("false_threshold", 1.5), ("learning_rate", 0.0), ("weight_decay", -1.0), ("head_dim", 0), ("tile", -1),
     ],
 )  # fmt: skip
 def test_odd_settings_are_refused(name, value):

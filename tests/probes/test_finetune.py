@@ -1,4 +1,4 @@
-"""Full fine-tuning: it learns, it can be repeated and resumed to the bit, three epochs are told apart, recipes as published."""
+"""Full fine-tuning: it learns, can be repeated and resumed to the bit, three epochs are told apart, recipes are what they say."""
 
 import dataclasses
 import itertools
@@ -135,10 +135,12 @@ def test_the_rate_waits_for_a_plateau(start, tmp_path):
     assert [row["lr"] for row in start(recipe, goal=goal, checkpoint=path).history] == rates  # it has waited before, too
 
 
-def test_recipes_are_the_published_ones():
+def test_recipes_have_the_published_numbers():
     affectnet, fer = RECIPES["affectnet"], RECIPES["fer2013"]
     assert (affectnet.batch_size, affectnet.epochs, affectnet.balanced, affectnet.crop) == (64, 20, True, 0)
     assert (fer.batch_size, fer.epochs, fer.plateau, fer.crop) == (64, 300, True, pytest.approx(40 / 48))
+    assert affectnet.augmentation == Augmentation(colour=0.4, grey=0.2, blur=0.5, hue=0.2, mask=0.8)
+    assert fer.augmentation == Augmentation(0.0, 0.0, 0.0, crop=0.8, rotation=10.0, shift=0.2, corner=40 / 48, erasing=0.5)
     adam, scheduler = optimizer_of(nn.Linear(2, 2), affectnet)
     assert isinstance(adam, torch.optim.Adam) and scheduler is None
     assert (adam.defaults["lr"], adam.defaults["weight_decay"]) == (1e-4, 5e-4)
@@ -146,6 +148,18 @@ def test_recipes_are_the_published_ones():
     wanted = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "nesterov": True}
     assert isinstance(sgd, torch.optim.SGD) and {name: sgd.defaults[name] for name in wanted} == wanted
     assert (scheduler.mode, scheduler.factor, scheduler.patience) == ("max", 0.75, 5)
+
+
+def test_the_landmarks_of_the_images_go_with_them(start, monkeypatch):
+    seen = []
+    monkeypatch.setattr(lib.probes.finetune, "augmented", lambda x, how, generator, points: seen.append((x, points)) or x)
+    start(dataclasses.replace(QUICK, epochs=1))
+    assert len(seen) == 3 and all(points is None for _, points in seen)
+    number = np.arange(len(start.table), dtype=np.float32)[:, None, None]
+    start.table._landmarks = np.broadcast_to(number, (len(number), 68, 2)).copy()
+    start(dataclasses.replace(QUICK, epochs=1))
+    for images, points in seen[3:]:
+        assert torch.equal(images, start.table.images(points[:, 0, 0].long()).float() / 255) and points.shape == (32, 68, 2)
 
 
 def test_ten_crops_are_learned_and_tested(start):
