@@ -37,7 +37,8 @@ def test_every_preset_is_valid_and_says_what_it_is(params, name):
     assert found.prepare.dataset == "voxceleb" and found.network.backbone == "resnet50" and found.schedule.epochs in (300, 500)
     assert found.schedule.constant_epochs == 10 and found.schedule.warmup_epochs == 0
     assert "simclr_adversarial" not in found.methods and set(found.controls) == {"untrained"}
-    assert found.probe == demo.probe and found.views.corruptions == demo.views.corruptions  # what it does not name stays
+    assert found.probe.sweep == demo.probe.sweep and found.views.corruptions == demo.views.corruptions  # what it does not name stays
+    assert {"valence_arousal", "expression_finetuned"} <= set(found.probe.tasks) and found.probe.finetune.recipe == "affectnet"
     assert "# Everything that the pipeline can be told." in text and "BMVC 2022" in preset.about(name)
 
 

@@ -172,6 +172,10 @@ class ClipPairs(nn.Module):
     @torch.no_grad()
     def forward(self, batch: ClipBatch, generator: Generator) -> Pairs:
         """Swap, cover a part, augment, cut and mix: [B, k, 3, H, W] -> :class:`Pairs`, in one go for all clips."""
+        with torch.autocast(batch.images.device.type, enabled=False):  # places and pixels, which half precision would round
+            return self._made(batch, generator)
+
+    def _made(self, batch: ClipBatch, generator: Generator) -> Pairs:
         settings, pairs = self.settings, 2 if self.hard_neg else 1
         order = [2 * i for i in range(pairs)] + [2 * i + 1 for i in range(pairs)]  # A, N, P, Q
         frames = torch.cat([batch.images[:, k] for k in order])

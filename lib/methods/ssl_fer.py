@@ -89,7 +89,8 @@ class SslFer(nn.Module):
         if pairs.swap_failed is not None:
             views["notes"]["swap_failed"] = pairs.swap_failed
         if self.descriptor is not None:
-            views |= self._compared(pairs)
+            with torch.autocast(pairs.frames.device.type, enabled=False):  # who is most similar must not be a matter of rounding
+                views |= self._compared(pairs)
             picked = false_negatives(views["similarity"], _other_view(views["images"]), views["protected"])
             views["notes"]["picked"] = (picked >= 0).float().mean()
         return [views]

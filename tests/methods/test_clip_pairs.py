@@ -113,3 +113,15 @@ def test_released_face_swap_trains_on_bgr():
         made = ClipPairs(settings, STILL)(ClipBatch(red, landmarks, torch.arange(400)), draw(0))
         colour = made.first.mean((0, 2, 3))  # hues turn both ways alike
         assert (colour[2] > colour[0] + 0.2) if face_swap else (colour[0] > colour[2] + 0.2)
+
+
+def test_half_precision_changes_no_pixel():
+    settings = {"time_aug": True, "hard_neg": True, "face_swap": True, "cut_mix": True, "part_mask": 0.8}
+    faces = batch(5, 5, side=32)
+    textured = ClipBatch(faces.images * torch.rand(5, 5, 3, 32, 32, generator=draw(1)), faces.landmarks, faces.clip)
+    for variant in ("corrected", "released"):
+        pairs = ClipPairs(NegativeSettings(**PLAIN | settings, hard_interval=9.0, variant=variant), Views(hue=0.1, blur=0.5))
+        exact = pairs(textured, draw(0))
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = pairs(textured, draw(0))
+        assert torch.equal(cast.first, exact.first) and torch.equal(cast.second, exact.second)
