@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,3 +37,12 @@ def test_level_follows_the_shorter_side_and_the_dtype():
 def test_the_committed_table_is_that_of_the_code():
     committed = Path(__file__).parents[2] / "reports/corruption_levels.md"
     assert committed.read_text() == page(), "write it again: python -m lib.degrade.levels > reports/corruption_levels.md"
+
+
+def test_zooms_are_as_many_as_the_published_ranges_hold():
+    """The published code says np.arange(1, end, step); how many numbers that is, is a matter of rounding."""
+    ends = ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)), (
+        (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03),
+    )  # fmt: skip
+    for side, published in zip((64, 224), ends):
+        assert rows("zoom_blur", side) == tuple((len(np.arange(1, end, step)), step) for end, step in published)
