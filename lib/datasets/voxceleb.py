@@ -45,7 +45,7 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
     """Open the clips; no pixel is read yet, and the table's ``image_size`` is None without the option.
 
     Columns: ``identity`` (the number in idXXXXX; without vox1_meta.csv the rank of the celebrity's name), ``clip``
-    (position in the list or in natural order), ``frame`` (position in the clip, in the order of the files' numbers),
+    (position in the list or in natural order), ``frame`` (place in the clip by the files' numbers: where frames are missing their places stay free),
     ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test for the test people
     of the official verification split (folder test_wav, or Set = test in the metadata).
 
@@ -92,10 +92,10 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
             notes.append(named([files[i] for i in np.flatnonzero(~found)], "frames without landmarks"))
         if image_size is not None:
             points = fit_landmarks(points, image_sizes(root, files), image_size)
-    time, said = _time(root, [paths[i] for i in kept], [clips[paths[i]] for i in kept], counts, fps)
+    place, time, said = _in_clip(root, [paths[i] for i in kept], [clips[paths[i]] for i in kept], counts, fps)
     rows = pd.DataFrame({
         "file": files, "identity": np.repeat(identity[kept], counts), "clip": np.repeat(kept, counts),
-        "frame": _positions(counts), "time": time, "split": np.repeat(split[kept], counts),
+        "frame": place, "time": time, "split": np.repeat(split[kept], counts),
     })
     return FaceTable(name=ABOUT.name, source=ABOUT.source, licence=ABOUT.licence, credit=ABOUT.credit,
                      image_size=image_size, rows=rows, reader=ImageFiles(root, files, image_size), landmarks=points,
@@ -211,17 +211,13 @@ def _people(root: Path, clips: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return identity, np.array([_SPLIT_OF.get(part, "pretrain") for part in where], object)
 
 
-def _positions(counts: np.ndarray) -> np.ndarray:
-    """Counts [C] -> 0..n-1 for each clip, one after the other."""
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    return np.arange(counts.sum()) - starts
+def _in_clip(root: Path, paths: list[str], frames: list[list[str]], counts: np.ndarray,
+             fps: float) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Place [N] in the clip and seconds [N] from its first frame by the files' numbers, and notes about gaps in them.
 
-
-def _time(root: Path, paths: list[str], frames: list[list[str]], counts: np.ndarray,
-          fps: float) -> tuple[np.ndarray, list[str]]:
-    """Seconds [N] from the clip's first frame by the files' numbers, and notes about gaps in them.
-
-    Numbers may go up by 1, or by 6 where every sixth frame was kept: the usual step is the commonest one of all clips.
+    Numbers may go up by 1, or by 6 where every sixth frame was kept: the usual step is the commonest one of all clips. A frame that
+    is missing keeps its place free, so that who looks for the frame two places on does not get one much later. In a clip whose
+    numbers fit no such step the places are simply 0, 1, 2, ...
     """
     number = np.fromiter((frame_number(name) for clip in frames for name in clip), np.int64, counts.sum())
     clip = np.repeat(np.arange(len(counts)), counts)
@@ -239,4 +235,11 @@ def _time(root: Path, paths: list[str], frames: list[list[str]], counts: np.ndar
         where = [paths[i] for i in np.unique(clip[1:][gap])]
         notes.append(f"{named(where, 'clips with gaps in their frame numbers')} ({lost:,} frames missing, usual step {usual})")
     first = np.repeat(number[np.cumsum(counts) - counts], counts)
-    return ((number - first) / usual / fps).astype(np.float32), notes
+    steps_on = (number - first) / usual
+    place = np.rint(steps_on).astype(np.int64)
+    odd = np.unique(clip[1:][inside & (np.diff(place) <= 0)])
+    if len(odd):
+        notes.append(f"{named([paths[i] for i in odd], 'clips whose frame numbers fit no regular step')}, taken as they follow each other")
+        follows = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place = np.where(np.isin(clip, odd), follows, place)
+    return place, (steps_on / fps).astype(np.float32), notes

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from lib.clips import ClipIndex
 from lib.datasets import DatasetError, open_dataset
 from lib.datasets.frame_list import write_frame_list
 from lib.datasets.voxceleb import read_meta
@@ -133,6 +135,26 @@ def test_every_sixth_frame_is_no_gap(tmp_path):
     assert table.notes == ("1 clips with gaps in their frame numbers: faces/wav/id10001/a/00002 (2 frames missing, usual step"
                            " 6)",)
     np.testing.assert_allclose(table.column("time") * 25 / 6, [0, 1, 2, 3, 0, 1, 4], rtol=1e-6)
+    assert table.column("frame").tolist() == [0, 1, 2, 3, 0, 1, 4]
+
+
+def test_a_missing_frame_is_nobodys_partner(tmp_path):
+    """What SSL-FER draws two frames apart is two frames apart, whatever is missing between."""
+    for clip in range(40):
+        frames(tmp_path, f"faces/wav/id10001/a/{clip:05d}", [1, 2, 3, 9, 10, 11])
+    table = open_dataset("voxceleb", tmp_path, fps=1)
+    index = ClipIndex(table, fps=1.0, interval=2.0, hard_interval=None)
+    number = np.array([int(name.split("/")[-1][:-4]) for name in table.rows["file"]])
+    pairs = number[index.draw(torch.Generator().manual_seed(0)).numpy()]
+    assert set(np.abs(pairs[:, 1] - pairs[:, 0])) <= set(index.offsets) and index.offsets.max() < 6
+
+
+def test_numbers_without_a_step_are_taken_as_they_follow(tmp_path):
+    frames(tmp_path, "faces/wav/id10001/a/00001", [0, 6, 12, 18, 24])
+    frames(tmp_path, "faces/wav/id10001/a/00002", [0, 2, 5, 6])
+    table = open_dataset("voxceleb", tmp_path)
+    assert table.column("frame").tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+    assert any("fit no regular step" in note and "00002" in note for note in table.notes)
 
 
 @pytest.mark.parametrize("damage, message", [
