@@ -183,7 +183,7 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
         f"Best clean accuracy: {label(best)}, {found[best, 'Acc'][0]:.1f}; {label(BASE)} {found[BASE, 'Acc'][0]:.1f}. Over seeds, "
         + (f"{', '.join(map(label, surer))} are above it beyond the t interval." if surer else "no row is above it beyond the t interval."),
         f"Raw pixels score {found['raw_pixels', 'Acc'][0]:.1f}: "
-        + (f"above them are {', '.join(map(label, above))}." if above else "above every row, so nothing here was learnt that a linear probe does not find in the pixels."),
+        + (f"above them are {', '.join(map(label, above))}." if above else "above every row: on these faces a linear probe of the pixels does better than all of them."),
         f"The untrained network scores {found['untrained', 'Acc'][0]:.1f}: "
         + (f"{', '.join(map(label, below))} stay below it, so these runs are too short to say anything about them." if below else "below every row."),
         f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels {kept['raw_pixels']:.1f}: a larger drop is mostly a"

@@ -35,7 +35,7 @@ def annotate(root, part, labels):
         np.save(folder / f"{name}_lnd.npy", points(name))
 
 
-def csv(root, part, labels, header="image_id,labels_aro,labels_val,labels_exp", prefix="/home/me/images/"):
+def csv(root, part, labels, header="image_id,labels_aro,labels_val,labels_exp", prefix="faces/images/"):
     (root / f"{part}_data.csv").write_text(header + "\n" + "".join(
         f"{prefix}{name}.jpg,{arousal},{valence},{code}\n" for name, (code, valence, arousal) in labels.items()))
 
