@@ -56,7 +56,8 @@ def apply(name: str, path: Path) -> None:
 
 def main() -> None:
     if len(sys.argv) != 2:
-        sys.exit("\n\n".join(f"{name}\n{about(name)}" for name in names()))
+        print("\n\n".join(f"{name}\n{about(name)}" for name in names()))
+        return
     path = find_root() / "params.yaml"
     try:
         apply(sys.argv[1], path)

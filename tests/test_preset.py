@@ -110,5 +110,6 @@ def test_bad_ones_change_nothing(params, tmp_path, monkeypatch):
 
 
 def test_the_command_lists_them():
-    said = subprocess.run([sys.executable, "-m", "lib.preset"], cwd=ROOT, capture_output=True, text=True).stderr
-    assert all(name in said for name in preset.names()) and "run_maskclr" in said
+    listed = subprocess.run([sys.executable, "-m", "lib.preset"], cwd=ROOT, capture_output=True, text=True)
+    said = listed.stdout
+    assert listed.returncode == 0 and all(name in said for name in preset.names()) and "run_maskclr" in said
