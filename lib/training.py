@@ -139,12 +139,13 @@ def train(
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 terms = method.loss(views)
             embedding = terms.pop("embedding", None)
-            _check_finite(terms, step, label)
+            values = dict(zip(terms, torch.stack([term.detach().float() for term in terms.values()]).tolist()))  # waits once
+            _check_finite(values, step, label)
             optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward()
             optimizer.step()
-            for name, term in terms.items():
-                means[name] = means.get(name, 0.0) + term.item()
+            for name, value in values.items():
+                means[name] = means.get(name, 0.0) + value
             if embedding is not None:
                 means |= collapse_meter(embedding.detach())
         method.after_step(step)
@@ -195,7 +196,9 @@ def collapse_meter(embedding: Tensor) -> dict[str, float]:
     """
     z = nn.functional.normalize(embedding.float(), dim=1)
     spread = z.std(0, unbiased=False).mean().item() * z.shape[1] ** 0.5
-    values = torch.linalg.svdvals(z - z.mean(0)).square()
+    centred = (z - z.mean(0)).double()
+    small = centred.mT @ centred if len(z) > z.shape[1] else centred @ centred.mT
+    values = torch.linalg.eigvalsh(small.cpu()).clamp(min=0)  # a GPU's solver is slower at this size
     share = values / values.sum().clamp(min=1e-12)
     rank = torch.exp(-(share * share.clamp(min=1e-12).log()).sum()).item()
     return {"embedding_std": spread, "effective_rank": rank}
@@ -224,12 +227,11 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
     return parts.hexdigest()[:16]
 
 
-def _check_finite(terms: dict[str, Tensor], step: int, label: str) -> None:
-    for name in sorted(terms, key="loss".__eq__):  # the sum comes last: a part of it says more
-        term = terms[name]
-        if not torch.isfinite(term):
+def _check_finite(values: dict[str, float], step: int, label: str) -> None:
+    for name in sorted(values, key="loss".__eq__):  # the sum comes last: a part of it says more
+        if not math.isfinite(values[name]):
             raise TrainingError(
-                f"{label}: the term {name!r} is {term.item()} in step {step}; lower the method's learning_rate, raise its"
+                f"{label}: the term {name!r} is {values[name]} in step {step}; lower the method's learning_rate, raise its"
                 " temperature or train in precision float32. Nothing was written; the last checkpoint is kept"
             )
 
