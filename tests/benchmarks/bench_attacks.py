@@ -134,21 +134,24 @@ def compare(model: nn.Module, images, labels, ours, theirs, device, runs: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    device = torch.device(parser.parse_args().device)
+    parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), help="folders of work/pretrain")
+    parser.add_argument("--runs", type=int, default=RUNS, help="turns, of which the least time counts")
+    options = parser.parse_args()
+    device = torch.device(options.device)
     faces = open_packed("work/prepared/rendered")
     rows = test_rows(faces, DRAW_SEED)[:IMAGES]
     images = faces.images(rows).to(device).float() / 255
     labels = torch.as_tensor(faces.column("expression")[rows], device=device).long()
-    meter, found = Progress(len(ENCODERS) * (len(THEIRS) + len(LONGER)), "attacks"), []
-    for name in ENCODERS:
+    meter, found = Progress(len(options.encoders) * (len(THEIRS) + len(LONGER)), "attacks"), []
+    for name in options.encoders:
         model = model_of(name, faces, device)
         for kind, theirs in THEIRS.items():
             ours = lambda m, x, y, s, k=kind: attack(k, m, x, y, F.cross_entropy, EPS, ALPHA, STEPS, seeds=s)  # noqa: E731
-            row = compare(model, images, labels, ours, theirs, device, MANY if kind == "difgsm" else RUNS)
+            row = compare(model, images, labels, ours, theirs, device, MANY if kind == "difgsm" else options.runs)
             found.append({"encoder": name, "attack": kind, "compared at": "equal steps", **row})
             meter.step(1, f"{name} {kind}")
         for kind, (ours, theirs) in LONGER.items():
-            row = compare(model, images, labels, ours, theirs, device, RUNS)
+            row = compare(model, images, labels, ours, theirs, device, options.runs)
             found.append({"encoder": name, "attack": kind, "compared at": "to robust accuracy", **row})
             meter.step(1, f"{name} {kind}")
     table = pd.DataFrame(found)
@@ -160,7 +163,7 @@ def main() -> None:
         return f"{values.min():.2f} to {values.max():.2f} (geometric mean {np.exp(np.log(values).mean()):.2f})"
 
     about = (
-        f"{IMAGES} rendered faces, eps 8/255, the least time of {RUNS} turns. Equal steps ({STEPS}): loss at least"
+        f"{IMAGES} rendered faces, eps 8/255, the least time of {options.runs} turns. Equal steps ({STEPS}): loss at least"
         f" {equal['loss ratio'].min():.4f} of torchattacks', times as fast {spread(equal)}. To the same robust accuracy ({LONG} steps,"
         f" {QUERIES} queries): {spread(longer)}."
     )

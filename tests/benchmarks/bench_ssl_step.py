@@ -1,6 +1,7 @@
 """What a step of SSL-FER's methods costs beside its networks alone, and where the time of the views goes.
 
     python -m tests.benchmarks.bench_ssl_step [--device cpu] [--clips 64] [--image-size 32]
+    python -m tests.benchmarks.bench_ssl_step --device cuda --clips 128 --image-size 112 --backbone resnet50 --precision bfloat16
 
 The backbone is that of params.yaml, the images are noise and the landmarks a mean face: what they show costs nothing. A
 step is views, loss, backward, optimiser and what moves after it; its networks alone are the forward and backward pass of the
@@ -62,8 +63,12 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
     batch = clips(options.clips, 2 + 2 * hard + swap, options.image_size, device)
     made = method.views(batch, generator)[0]
 
+    def casting():
+        return torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
+
     def step():
-        terms = method.loss(method.views(batch, generator)[0])
+        with casting():
+            terms = method.loss(method.views(batch, generator)[0])
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimizer.step()
@@ -83,9 +88,14 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
             out = [method.predictor(method.projector(method.network(made[view]))) for view in ("first", "second")]
         else:
             out = [method.embed(made["images"])]
-        sum(z.sum() for z in out).backward()
+        return sum(z.sum() for z in out)
 
-    return tuple(seconds([step, networks, lambda: method.views(batch, generator)], device, options.runs))
+    def alone():
+        with casting():
+            total = networks()
+        total.backward()
+
+    return tuple(seconds([step, alone, lambda: method.views(batch, generator)], device, options.runs))
 
 
 def main() -> None:
@@ -94,6 +104,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--backbone", help="a timm model, in place of the one of params.yaml")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="of schedule.precision")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=list(RUNS), choices=list(RUNS))
     options = parser.parse_args()
@@ -102,7 +113,7 @@ def main() -> None:
     network = EncoderConfig(options.image_size, *backbone)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
     print(f"{where}, torch {versions()['torch']}, {torch.get_num_threads()} threads", end="; ")
-    print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}")
+    print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}, {options.precision}")
     print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s}")
     for label in options.only:
         name, settings = RUNS[label]
