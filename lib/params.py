@@ -17,6 +17,7 @@ import yaml
 from lib.evaluation import ProbeParams
 from lib.methods import METHODS
 from lib.models.controls import KINDS
+from lib.models.start import IMAGENET, SCRATCH
 from lib.training import Schedule
 from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root
@@ -195,6 +196,7 @@ def _parse_top(tree) -> Params:
         if method.surrogate not in values["methods"] or method.surrogate == key:
             others = ", ".join(name for name in values["methods"] if name != key)
             raise ParamsError(f"methods.{key}.surrogate: expected another method ({others}), got {method.surrogate!r}")
+        _check_init(key, values["methods"])
     for key, control in values["controls"].items():
         if control.of not in values["methods"]:
             raise ParamsError(f"controls.{key}.of: {control.of!r} is not under methods ({', '.join(values['methods'])})")
@@ -207,6 +209,19 @@ def _parse_top(tree) -> Params:
         except ValueError as error:
             raise ParamsError(f"methods.{key}.epochs: {error}") from None
     return params
+
+
+def _check_init(key: str, methods: dict[str, Method]) -> None:
+    """An entry that begins with another's encoder: there is such an entry, and no circle."""
+    chain, others = [key], ", ".join(name for name in methods if name != key)
+    while (init := getattr(methods[chain[-1]].config, "init", SCRATCH)) not in (SCRATCH, IMAGENET) and "/" not in init:
+        if init not in methods:
+            raise ParamsError(
+                f"methods.{chain[-1]}.init: expected {SCRATCH}, {IMAGENET}, another method ({others}) or a path with a slash, got {init!r}"
+            )
+        if init in chain:
+            raise ParamsError(f"methods.{key}.init: {' <- '.join([*chain, init])} is a circle; one of them must begin elsewhere")
+        chain.append(init)
 
 
 def _entries(tree: dict, name: str):
