@@ -20,6 +20,7 @@ BRANCHES = ("max", "mean", "self")
 PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
 NEVER = -1e30  # a logit whose exponential is 0 beside any other
 SAFE = 40.0  # logits up to this size need no shift: sums of their exponentials and the inverses of these are float32 numbers
+CACHED = 2**19  # numbers of the matrices that a core works on at once: 2 MB, as much as its cache holds
 # The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
 FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
 
@@ -86,90 +87,101 @@ def aunce_loss(
         raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
     with torch.autocast(u1.device.type, enabled=False):
         u = torch.cat([view.float().permute(2, 0, 1) for view in (u1, u2)], 1)  # [K, M, D]
-        y = labels.T.repeat(1, 2)
-        known = (y == 0) | (y == 1)
-        each = anchor_losses(u @ u.mT, y == 1, known, branches, temperature, beta, released)
-        count = known.sum(1)
-        per_unit = each.sum(1) / count.clamp(min=1)
+        sides = torch.stack([labels.T == 1, labels.T == 0], 2).float().repeat(1, 2, 1)
+        known = sides.sum(2)
+        count = known.sum(1, keepdim=True)
+        share = known / count.clamp(min=1) / (count > 0).sum().clamp(min=1)
         if weights is not None:
-            per_unit = per_unit * weights.float()
-        return per_unit.sum() / (count > 0).sum().clamp(min=1)
+            share = share * weights.float()[:, None]
+        return _AnchorSum.apply(u, sides, share, branches, temperature, beta, released)
 
 
-def anchor_losses(
-    dots: Tensor, present: Tensor, known: Tensor, branches: Sequence[str], temperature: float, beta: tuple[float, float],
-    released: bool,
-) -> Tensor:  # fmt: skip
-    """loss_i of every AU and row from the products u_i . u_j of unit vectors; 0 where the label is not known.
+class _AnchorSum(torch.autograd.Function):
+    """The sum of share_i loss_i over all AUs and rows: u [K, M, D], sides [K, M, 2], share [K, M]; differentiable once, in u.
 
-    Args:
-        dots: [K, M, M], float32 or float64; rows i and i + M/2 are the two views of one image.
-        present, known: [K, M] bool.
-        branches: K names.
-    """
-    sides = torch.stack([present & known, ~present & known], 2).to(dots.dtype)
-    positive, negative = _LogTerms.apply(dots, sides, branches, temperature, beta, released)
-    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
-    return torch.where(known, F.softplus(negative - positive), 0.0)
-
-
-class _LogTerms(torch.autograd.Function):
-    """log pos_i and log neg_i, each [K, M], of dots [K, M, M] and sides [K, M, 2]: (1, 0) present, (0, 1) absent, else (0, 0).
-
-    Only u_i . u_j with y_j = y_i is in 'mean' and only the others are in the negatives, so one matrix of exponentials serves
-    both: its factor is 1 / T on the anchor's side and b_i / T across. Its sums over either side are a product with ``sides``,
-    its gradient is itself times a number per row and side, and every matrix [K, M, M] is written in place: on a CPU the
-    loss takes about as long as these matrices are touched.
+    The gradient is made in the forward pass, while the matrices of some AUs lie in the processor's cache; no matrix
+    [K, M, M] is kept. A GPU takes all AUs at once.
     """
 
     @staticmethod
-    def forward(ctx, dots, sides, branches, temperature, beta, released) -> tuple[Tensor, Tensor]:
-        half, rows = dots.shape[1] // 2, torch.arange(dots.shape[1], device=dots.device)
-        kind = torch.tensor([BRANCHES.index(name) for name in branches], device=dots.device)[:, None]
-        factor = sides @ (dots.new_tensor([[1, beta[0]], [beta[1], 1]]) / temperature)  # of each row for either side's columns
-        exponentials = (factor @ sides.mT).mul_(dots)
-        if not released:
-            exponentials.diagonal(dim1=1, dim2=2).fill_(NEVER)
-        top = None
-        if max(1, *beta) / temperature > SAFE:
-            top = torch.stack([(exponentials + NEVER * (1 - side[:, None])).amax(2) for side in sides.unbind(2)], 2)
-            exponentials -= top @ sides.mT
-        exponentials.exp_()
-        sums = exponentials @ sides
-        logs = sums.log() if top is None else sums.log() + top
-        logs = torch.where(sums > 0, logs, NEVER)
-        negative = (logs * sides.flip(2)).sum(2)
-
-        of_side = sides.sum(1, keepdim=True)
-        count = of_side.sum(2) if released else (of_side * sides).sum(2) - 1
-        positive = (logs * sides).sum(2) - count.clamp(min=1).log()  # 'mean'
-        own_view = torch.cat([dots.diagonal(half, 1, 2), dots.diagonal(-half, 1, 2)], 1) / temperature
-        positive = torch.where(kind == BRANCHES.index("self"), own_view, positive)
-        where = torch.tensor([k for k, name in enumerate(branches) if name == "max"], dtype=torch.long, device=dots.device)
-        nearest = None
-        if len(where):
-            nearest = _nearest(dots[where], sides[where], released)
-            positive[where] = dots[where[:, None], rows, nearest] / temperature
-        ctx.save_for_backward(sides, kind, factor, exponentials, sums, where, nearest)
-        ctx.temperature = temperature
-        return positive, negative
+    def forward(ctx, u, sides, share, branches, temperature, beta, released) -> Tensor:
+        total, gradient = u.new_zeros(()), torch.empty_like(u)
+        step = max(1, CACHED // u.shape[1] ** 2) if u.device.type == "cpu" else len(u)
+        for start in range(0, len(u), step):
+            part = slice(start, start + step)
+            some = u[part]
+            losses, of_dots = anchor_losses(
+                some @ some.mT, sides[part], share[part], branches[part], temperature, beta, released
+            )
+            total += (share[part] * losses).sum()
+            torch.baddbmm(of_dots @ some, of_dots.mT, some, out=gradient[part])
+        ctx.save_for_backward(gradient)
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, of_positive: Tensor, of_negative: Tensor):
-        sides, kind, factor, exponentials, sums, where, nearest = ctx.saved_tensors
-        of_mean = torch.where(kind == BRANCHES.index("mean"), of_positive, 0.0)
-        of_sums = of_mean[..., None] * sides + of_negative[..., None] * sides.flip(2)
-        of_sums = of_sums / torch.where(sums > 0, sums, 1.0)  # nothing summed: its gradient is 0
-        of_dots = ((of_sums * factor) @ sides.mT).mul_(exponentials)
-        of_positive = of_positive / ctx.temperature
-        half, rows = of_dots.shape[1] // 2, torch.arange(of_dots.shape[1], device=of_dots.device)
-        of_self = torch.where(kind == BRANCHES.index("self"), of_positive, 0.0)
-        of_dots.diagonal(half, 1, 2).add_(of_self[:, :half])
-        of_dots.diagonal(-half, 1, 2).add_(of_self[:, half:])
-        if len(where):
-            of_dots.index_put_((where[:, None], rows, nearest), of_positive[where], accumulate=True)
-        return of_dots, None, None, None, None, None
+    def backward(ctx, upstream: Tensor):
+        return ctx.saved_tensors[0] * upstream, None, None, None, None, None, None
+
+
+def anchor_losses(
+    dots: Tensor, sides: Tensor, share: Tensor, branches: Sequence[str], temperature: float, beta: tuple[float, float],
+    released: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """loss_i of every AU and row from the products u_i . u_j of unit vectors, and the gradient of their sum.
+
+    Only the products with y_j = y_i are in 'mean' and only the others are in the negatives, so one matrix of exponentials
+    serves both: the factor before the product is 1 / T on the anchor's side and b_i / T across. Its sums over either side
+    are a product with ``sides``, its gradient is itself times a number per row and side.
+
+    Args:
+        dots: [K, M, M], float32 or float64; rows i and i + M/2 are the two views of one image.
+        sides: [K, M, 2] in the same type: (1, 0) where the AU is present, (0, 1) absent, (0, 0) not known.
+        share: [K, M], by which each loss_i is weighed in the sum. branches: K names.
+
+    Returns:
+        The losses [K, M], without a meaning where the label is not known, and the gradient of (share * losses).sum() with
+        respect to ``dots``, [K, M, M].
+    """
+    units, half, device = len(dots), dots.shape[1] // 2, dots.device
+    factor = sides @ (dots.new_tensor([[1, beta[0]], [beta[1], 1]]) / temperature)  # of each row, for either side's columns
+    exponentials = (factor @ sides.mT).mul_(dots)
+    if not released:
+        exponentials.diagonal(dim1=1, dim2=2).fill_(NEVER)
+    top = None
+    if max(1, *beta) / temperature > SAFE:
+        top = torch.stack([(exponentials + NEVER * (1 - side[:, None])).amax(2) for side in sides.unbind(2)], 2)
+        exponentials -= top @ sides.mT
+    exponentials.exp_()
+    sums = exponentials @ sides
+    logs = torch.where(sums > 0, sums.log() if top is None else sums.log() + top, NEVER)
+    other = sides.flip(2)
+
+    is_mean, is_self = (torch.tensor([[name == kind] for name in branches], device=device) for kind in ("mean", "self"))
+    of_side = sides.sum(1, keepdim=True)
+    count = of_side.sum(2) if released else (of_side * sides).sum(2) - 1
+    positive = (logs * sides).sum(2) - count.clamp(min=1).log()
+    own_view = torch.cat([dots.diagonal(half, 1, 2), dots.diagonal(-half, 1, 2)], 1) / temperature
+    positive = torch.where(is_mean, positive, own_view)
+    unit = torch.tensor([k for k in range(units) if branches[k] == "max"], dtype=torch.long, device=device)[:, None]
+    if len(unit):
+        row = torch.arange(2 * half, device=device)
+        nearest = _nearest(dots[unit[:, 0]], sides[unit[:, 0]], released)
+        positive[unit[:, 0]] = dots[unit, row, nearest] / temperature
+
+    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
+    ratio = (logs * other).sum(2) - positive
+    slope = share * ratio.sigmoid()  # of the loss by log neg, and less it by log pos
+    of_sums = slope[..., None] * torch.where(is_mean[..., None], other - sides, other)
+    of_sums = of_sums * factor / torch.where(sums > 0, sums, 1.0)  # nothing summed: its slope is 0
+    of_dots = (of_sums @ sides.mT).mul_(exponentials)
+    slope = slope / temperature
+    of_self = torch.where(is_self, slope, 0.0)
+    of_dots.diagonal(half, 1, 2).sub_(of_self[:, :half])
+    of_dots.diagonal(-half, 1, 2).sub_(of_self[:, half:])
+    if len(unit):
+        of_dots.index_put_((unit, row, nearest), -slope[unit[:, 0]], accumulate=True)
+    return F.softplus(ratio), of_dots
 
 
 def _nearest(dots: Tensor, sides: Tensor, released: bool) -> Tensor:
