@@ -163,7 +163,8 @@ def test_a_method_may_begin_with_published_weights_or_a_file(write):
     for init in ("plain", ""):
         said = message(write("methods.units", UNITS | {"init": init}))
         assert "methods.units.init: expected scratch, imagenet" in said
-    assert "'plain'; what begins with the encoder of another entry stands under 'continued'" in message(write("methods.units", UNITS | {"init": "plain"}))
+    said = message(write("methods.units", UNITS | {"init": "plain"}))
+    assert "'plain'; what begins with the encoder of another entry stands under 'continued'" in said
 
 
 def test_what_begins_with_the_encoder_of_another_entry_stands_under_continued(write):
@@ -171,10 +172,11 @@ def test_what_begins_with_the_encoder_of_another_entry_stands_under_continued(wr
     assert list(params.methods) == ["plain", "restoring", "units"] and params.methods["units"].config.init == "plain"
     assert params.schedule_of("units").epochs == 3
     assert load(write("continued", {"a": UNITS | {"init": "b"}, "b": UNITS | {"init": "plain"}})).methods["a"].config.init == "b"
+    expected = "continued.units.init: expected another entry (plain, restoring) without a circle, got"
     for group, said in [
-        ({"units": UNITS}, "continued.units.init: expected another entry (plain, restoring) without a circle, got 'scratch'"),
-        ({"units": UNITS | {"init": "plane"}}, "continued.units.init: expected another entry (plain, restoring) without a circle, got 'plane'"),
-        ({"units": UNITS | {"init": "units"}}, "continued.units.init: expected another entry (plain, restoring) without a circle, got 'units'"),
+        ({"units": UNITS}, f"{expected} 'scratch'"),
+        ({"units": UNITS | {"init": "plane"}}, f"{expected} 'plane'"),
+        ({"units": UNITS | {"init": "units"}}, f"{expected} 'units'"),
         ({"a": UNITS | {"init": "b"}, "b": UNITS | {"init": "a"}}, "without a circle, got 'a'"),
         ({"plain": UNITS | {"init": "restoring"}}, "continued.plain: a method has that name too"),
         ({"units": {"method": "simclr", "surrogate": "plain"}}, "continued.units.method: simclr has no init"),

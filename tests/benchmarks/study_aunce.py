@@ -3,16 +3,17 @@
     python -m tests.benchmarks.study_aunce [--workers 2] [--seeds 3]        (about half an hour on 2 cores; resumes)
 
 The demo's faces at 32 px. As BP4D codes the expressive part of a recording, only frames that show at least one of the 12
-action units take part. Encoders learn from the people of the demo's splits pretrain and probe_train; all arms have one
-network (the demo's ResNet, begun from the demo's SimCLR encoder, and the graph of action units), the same first weights, batches and number
-of steps. Noise flips a share of the training labels, independently of each other; the same ones for every arm of a seed.
+action units take part. Encoders learn from the people of the demo's splits pretrain and probe_train; all arms have one network
+(the first stages of the demo's ResNet, begun from the demo's SimCLR encoder, and the graph of action units), the same first
+weights, batches and number of steps. Noise flips a share of the training labels, independently of each other; the same ones
+for every arm of a seed.
 
-Then the linear evaluation of lib.probes.au_linear, encoder frozen and in eval mode: heads are fitted on the people of probe_train,
-once on clean labels and once on labels with the encoder's noise, and scored on the people of probe_test, whose labels are clean.
-The settings in ``CHOSEN`` come from ``--tune``: there a third of probe_train's people is neither trained nor fitted on but
-judged by; nobody of probe_test is looked at.
+Then the linear evaluation of lib.probes.au_linear, encoder frozen and in eval mode: heads are fitted on the people of
+probe_train, once on clean labels and once on labels with the encoder's noise, and scored on the people of probe_test, whose
+labels are clean. The settings in ``CHOSEN`` come from ``--tune``: there a third of probe_train's people is neither trained nor
+fitted on but judged by; nobody of probe_test is looked at.
 
-Writes reports/aunce/results.csv (tuning.csv with --tune), study.md, figure.png and run.json. Work is kept in .cache/aunce, one
+Writes reports/aunce/results.csv (tuning.csv with --tune), gradients.csv, study.md, figure.png and run.json. Work is kept in .cache/aunce, one
 file a cell.
 """
 
@@ -60,18 +61,21 @@ ARMS = {  # what tells an arm from the defaults of AunceConfig
     "corrected": {"variant": "corrected"},
     "released": {"variant": "released"},
     "cross_entropy": {"objective": "cross_entropy"},
+    "mean_alone": {"probabilities": [0.0, 1.0, 0.0]},
 }
 CONTROLS = ("untrained", "raw_pixels")
 LABELS = {
     "corrected": "AUNCE, corrected", "released": "AUNCE, released", "cross_entropy": "weighted cross-entropy",
-    "untrained": "untrained network", "raw_pixels": "raw pixels",
+    "mean_alone": "AUNCE, corrected, 'mean' alone", "untrained": "untrained network", "raw_pixels": "raw pixels",
 }  # fmt: skip
 NOISE = (0.0, 0.2)
+NAMES = {"f1": "F1", "auc": "AUC"}  # macro means over the action units
 EPOCHS, BATCH = 10, 64
-CHOSEN = {  # what --tune found; the released loss is given what the corrected one has
+CHOSEN = {  # what --tune found; all forms of AUNCE are given what the corrected one has
     "corrected": {"learning_rate": 2e-3, "temperature": 0.5},
     "released": {"learning_rate": 2e-3, "temperature": 0.5},
     "cross_entropy": {"learning_rate": 2e-3},
+    "mean_alone": {"learning_rate": 2e-3, "temperature": 0.5},
 }
 TRIED = {
     "corrected": [{"learning_rate": 2e-3, "temperature": t} for t in (0.5, 0.2)],
@@ -187,7 +191,8 @@ def run_cell(cell: Cell) -> tuple[Cell, float]:
     given = {"clean": clean}
     if cell.noise:
         # the very flips that the encoder saw
-        given["noisy"] = torch.from_numpy(au_labels(flipped(learnt, cell.noise, cell.seed)))[learnt.column("split") == "probe_train"]
+        seen = torch.from_numpy(au_labels(flipped(learnt, cell.noise, cell.seed)))
+        given["noisy"] = seen[learnt.column("split") == "probe_train"]
     for heads, labels in given.items():
         f1, auc = scores_of(features, fitted, judged, labels, recipe_of(cell.arm), cell.seed)
         rows += rows_of(cell, heads, f1, auc)
@@ -220,8 +225,9 @@ def t_interval(values: np.ndarray) -> tuple[float, float, float]:
 def values_of(results: pd.DataFrame, arm: str, noise: float, heads: str, metric: str) -> np.ndarray:
     """The macro score of each seed, in the order of the seeds. A control has learnt from no label: noise has no part in it."""
     noise = NOISE[1] if arm in CONTROLS else noise
-    rows = results[(results["arm"] == arm) & (results["heads"] == heads) & (results["metric"] == metric) & (results["unit"] == "macro")]
-    return rows[rows["noise"] == noise].sort_values("seed")["value"].to_numpy()
+    wanted = {"arm": arm, "noise": noise, "heads": heads, "metric": metric, "unit": "macro"}
+    rows = results[np.logical_and.reduce([results[name] == value for name, value in wanted.items()])]
+    return rows.sort_values("seed")["value"].to_numpy()
 
 
 def difference(results: pd.DataFrame, arm: str, noise: float, heads: str, metric: str) -> tuple[float, float, float]:
@@ -229,64 +235,126 @@ def difference(results: pd.DataFrame, arm: str, noise: float, heads: str, metric
     return t_interval(values_of(results, arm, noise, heads, metric) - values_of(results, "cross_entropy", noise, heads, metric))
 
 
-def study(results: pd.DataFrame, tuning: pd.DataFrame) -> str:
+def gradients(batches: int = 16) -> pd.DataFrame:
+    """How much of the backbone's gradient at the start comes from the labels: mean over batches, seed 1, no noise.
+
+    ``norm`` of a batch's gradient, and its ``cosine`` with the gradient of the same views when the labels are dealt to other
+    images: 1 is a gradient that does not depend on who has which label.
+    """
+    learnt, _, _ = faces_of(Cell("corrected", 0.0, 1))
+    images, labels, rows = learnt.images(np.arange(len(learnt))), torch.from_numpy(au_labels(learnt)), []
+    for arm, kinds in (("cross_entropy", [""]), ("corrected", ["", "max", "mean", "self"])):
+        torch.manual_seed(1)
+        method = build_method("aunce", AunceConfig(**SHARED, **ARMS[arm]), NETWORK, Views()).train()
+        method.labels(learnt)
+        for kind in kinds:
+            norms, cosines = [], []
+            for step in range(batches):
+                g = torch.Generator().manual_seed(step)
+                chosen = torch.randperm(len(images), generator=g)[:BATCH]
+                (views,) = method.views(images[chosen].float() / 255, g, labels[chosen])
+                if kind:
+                    views["branch"] = [kind] * len(BP4D_UNITS)
+                found = []
+                for given in (labels[chosen], labels[chosen][torch.randperm(BATCH, generator=g)]):
+                    method.zero_grad()
+                    method.loss(views | {"labels": given})["loss"].backward()
+                    found.append(torch.cat([p.grad.flatten() for p in method.network.backbone.parameters()]))
+                norms.append(found[0].norm().item())
+                cosines.append(torch.cosine_similarity(*found, dim=0).item())
+            rows.append({"loss": arm, "positives": kind or ("-" if arm == "cross_entropy" else "all three"),
+                         "norm": round(np.mean(norms), 4), "cosine": round(np.mean(cosines), 3)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def study(results: pd.DataFrame, tuning: pd.DataFrame, gradient: pd.DataFrame) -> str:
     """study.md: the tables, and in words what they say."""
     seeds = results["seed"].nunique()
     lines = [
         "# AUNCE and its ancestor under label noise, on rendered faces", "",
-        f"{len(ARMS)} ways to train x {len(NOISE)} noise levels x {seeds} seeds: {EPOCHS} epochs in batches of {BATCH} images of 32 px, the first two"
-        f" stages of the demo's half-width ResNet-10t, begun from the demo's SimCLR encoder, {SHARED['width']} numbers per action unit. Frames that show at least one of 12"
-        " action units: 2,925 of 300 people to learn from, heads fitted on the 1,716 of 60 of these people, 843 of 30 other people scored"
-        " with clean labels. Noise flips each training label with that probability. Percent; 95% intervals by Student's t over seeds: how sure a"
-        " number is for these people, not for others. Rendered faces, minutes of training: not BP4D, not the paper. Written by"
+        f"{len(ARMS)} ways to train x {len(NOISE)} noise levels x {seeds} seeds: {EPOCHS} epochs in batches of {BATCH} images of 32 px,"
+        " the first two stages of the demo's half-width ResNet-10t, begun from the demo's SimCLR encoder,"
+        f" {SHARED['width']} numbers per action unit. Frames that show at least one of 12 action units: 2,925 of 300 people to learn"
+        " from, heads fitted on the 1,716 of 60 of these people, 843 of 30 other people scored with clean labels. Noise flips each"
+        " training label with that probability. Percent; 95% intervals by Student's t over seeds: how sure a number is for these"
+        " people, not for others. Rendered faces, minutes of training: not BP4D, not the paper. Written by"
         " `python -m tests.benchmarks.study_aunce`.",
     ]  # fmt: skip
     for heads, title in (("clean", "Heads fitted on clean labels"), ("noisy", "Heads fitted on labels with the encoder's noise")):
-        shown = [n for n in NOISE if n or heads == "clean"]
-        head = [f"{m}, {n:.0%} noise" for n in shown for m in ("F1", "AUC")]
-        lines += ["", f"## {title}", "", "| | " + " | ".join(head) + " |", "|:--|" + "--:|" * len(head)]
-        for arm in (*ARMS, *CONTROLS):
-            lines.append(f"| {LABELS[arm]} | " + " | ".join(
-                _cell(t_interval(values_of(results, arm, n, heads, m)))
-                for n in shown for m in ("f1", "auc")) + " |")  # fmt: skip
-        lines += ["", "Less weighted cross-entropy, seed by seed, in points:", "", "| | " + " | ".join(head) + " |", "|:--|" + "--:|" * len(head)]
-        for arm in ("corrected", "released"):
-            lines.append(f"| {LABELS[arm]} | " + " | ".join(
-                _cell(difference(results, arm, n, heads, m), "+.1f") for n in shown for m in ("f1", "auc")) + " |")  # fmt: skip
-    lines += ["", "The ancestor's own head, which it is trained with: " + "; ".join(
-        f"{n:.0%} noise F1 {_cell(t_interval(values_of(results, 'cross_entropy', n, 'own', 'f1')))},"
-        f" AUC {_cell(t_interval(values_of(results, 'cross_entropy', n, 'own', 'auc')))}" for n in NOISE) + "."]  # fmt: skip
+        lines += ["", f"## {title}", "", *_tables(results, heads)]
+    own = [
+        f"{n:.0%} noise " + ", ".join(
+            f"{NAMES[m]} {_cell(t_interval(values_of(results, 'cross_entropy', n, 'own', m)))}" for m in NAMES
+        ) for n in NOISE
+    ]  # fmt: skip
+    lines += ["", f"The ancestor's own head, which it is trained with: {'; '.join(own)}."]
     lines += ["", "## What it shows", "", *(f"- {sentence}" for sentence in findings(results))]
     lines += [
+        "", "## Where the gradient comes from", "",
+        "The backbone's gradient at the start of training, mean over 16 batches, no noise; the cosine with the gradient of the same"
+        " views when the labels are dealt to other images. A cosine near 1 is a gradient that hardly depends on who has which label."
+        " 'max' and 'self' have one positive against the sum over all negatives: they spread the images apart, whatever the labels.", "",
+        "| loss | positives | norm | cosine |", "|:--|:--|--:|--:|",
+    ]  # fmt: skip
+    lines += [f"| {LABELS[row.loss]} | {row.positives} | {row.norm:.4f} | {row.cosine:.2f} |" for row in gradient.itertuples()]
+    lines += [
         "", "## What was tried", "",
-        f"Seed 1, {NOISE[1]:.0%} noise, judged by a third of probe_train's people (heads on clean labels), from whom nothing was learnt there. The"
-        " released loss takes the settings of the corrected one.", "",
+        f"Seed 1, {NOISE[1]:.0%} noise, judged by a third of probe_train's people (heads on clean labels), from whom nothing was learnt"
+        " there. The other forms of AUNCE take the settings of the corrected one.", "",
         "| | settings | F1 | AUC | taken |", "|:--|:--|--:|--:|:--|",
     ]  # fmt: skip
-    macro = tuning[(tuning["unit"] == "macro") & (tuning["heads"] == "clean")].pivot(index=["arm", "settings"], columns="metric", values="value")
-    for (arm, settings), row in macro.iterrows():
-        lines.append(f"| {LABELS[arm]} | {settings} | {row['f1']:.1f} | {row['auc']:.1f} | {'yes' if said(CHOSEN[arm]) == settings else ''} |")
+    for (arm, settings), row in _macro(tuning).iterrows():
+        taken = "yes" if said(CHOSEN[arm]) == settings else ""
+        lines.append(f"| {LABELS[arm]} | {settings} | {row['f1']:.1f} | {row['auc']:.1f} | {taken} |")
     return "\n".join([*lines, ""])
+
+
+def _macro(tuning: pd.DataFrame) -> pd.DataFrame:
+    rows = tuning[(tuning["unit"] == "macro") & (tuning["heads"] == "clean")]
+    return rows.pivot(index=["arm", "settings"], columns="metric", values="value")
+
+
+def _tables(results: pd.DataFrame, heads: str) -> list[str]:
+    """Scores, then differences from weighted cross-entropy."""
+    shown = [(n, m) for n in NOISE if n or heads == "clean" for m in NAMES]
+    head = ["| | " + " | ".join(f"{NAMES[m]}, {n:.0%} noise" for n, m in shown) + " |", "|:--|" + "--:|" * len(shown)]
+    lines = list(head)
+    for arm in (*ARMS, *CONTROLS):
+        cells = (_cell(t_interval(values_of(results, arm, n, heads, m))) for n, m in shown)
+        lines.append(f"| {LABELS[arm]} | " + " | ".join(cells) + " |")
+    lines += ["", "Less weighted cross-entropy, seed by seed, in points:", "", *head]
+    for arm in ARMS:
+        if arm != "cross_entropy":
+            cells = (_cell(difference(results, arm, n, heads, m), "+.1f") for n, m in shown)
+            lines.append(f"| {LABELS[arm]} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def findings(results: pd.DataFrame) -> list[str]:
     """Whether what was asked is reached, in sentences that follow the numbers."""
     found = []
     for heads, of in (("clean", "heads on clean labels"), ("noisy", "heads on noisy labels")):
-        for metric in ("f1", "auc"):
-            name = {"f1": "F1", "auc": "AUC"}[metric]
+        for metric, name in NAMES.items():
             mean, low, high = difference(results, "corrected", NOISE[1], heads, metric)
             word = "above" if low > 0 else "below" if high < 0 else "not told apart from"
-            found.append(f"{NOISE[1]:.0%} noise, {of}: corrected AUNCE is {word} weighted cross-entropy by {name}, {mean:+.1f} points [{low:+.1f}, {high:+.1f}].")
-    for metric in ("f1", "auc"):
+            found.append(
+                f"{NOISE[1]:.0%} noise, {of}: corrected AUNCE is {word} weighted cross-entropy by {name},"
+                f" {mean:+.1f} points [{low:+.1f}, {high:+.1f}]."
+            )
+    for metric, name in NAMES.items():
         mean, low, high = difference(results, "corrected", 0.0, "clean", metric)
         within = "within 1 point of it or above" if mean >= -1 else "more than 1 point below it"
-        found.append(f"Without noise the mean of corrected AUNCE is {within} by {'F1' if metric == 'f1' else 'AUC'}: {mean:+.1f} points [{low:+.1f}, {high:+.1f}].")
-    lost = {arm: t_interval(values_of(results, arm, 0.0, "clean", "auc") - values_of(results, arm, NOISE[1], "clean", "auc")) for arm in ARMS}
-    found.append(f"What {NOISE[1]:.0%} noise takes from the encoder (AUC, heads on clean labels): " + ", ".join(f"{LABELS[a]} {_cell(v)}" for a, v in lost.items()) + ".")
+        found.append(f"Without noise the mean of corrected AUNCE is {within} by {name}: {mean:+.1f} points [{low:+.1f}, {high:+.1f}].")
+    lost = {}
+    for arm in ARMS:
+        clean, noisy = (values_of(results, arm, n, "clean", "auc") for n in NOISE)
+        lost[LABELS[arm]] = _cell(t_interval(clean - noisy))
+    text = ", ".join(f"{name} {value}" for name, value in lost.items())
+    found.append(f"What {NOISE[1]:.0%} noise takes from the encoder (AUC, heads on clean labels): {text}.")
     pixels = values_of(results, "raw_pixels", 0.0, "clean", "auc").mean()
     above = [LABELS[arm] for arm in ARMS if values_of(results, arm, 0.0, "clean", "auc").mean() > pixels]
-    found.append(f"Raw pixels reach AUC {pixels:.1f}; without noise " + (f"{', '.join(above)} are above." if above else "no trained network is above."))
+    which = f"{', '.join(above)} are above." if above else "no trained network is above."
+    found.append(f"Raw pixels reach AUC {pixels:.1f}; without noise {which}")
     return found
 
 
@@ -306,7 +374,8 @@ def draw(results: pd.DataFrame):
                 values = values_of(results, arm, noise, "clean", metric)
                 if arm in CONTROLS and noise:
                     continue  # nothing is learnt, so that noise has no part in it
-                axis.bar(place + shift, values.mean(), 0.34, color=colour, alpha=0.45, label=f"{noise:.0%} label noise" if place == 0 else None)
+                label = f"{noise:.0%} label noise" if place == 0 else None
+                axis.bar(place + shift, values.mean(), 0.34, color=colour, alpha=0.45, label=label)
                 axis.plot([place + shift] * len(values), values, "o", ms=3, color=colour)
         axis.set_xticks(range(len(ARMS) + len(CONTROLS)), [LABELS[a].replace(" ", "\n") for a in (*ARMS, *CONTROLS)], fontsize=7)
         axis.set_ylabel(name)
@@ -323,33 +392,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true", help="the learning rates, on validation people")
     options = parser.parse_args()
-    began = time.monotonic()
     prepare_faces()
     if options.tune:
         cells = [Cell(arm, NOISE[1], 1, tuple(settings.items()), tuning=True) for arm, all in TRIED.items() for settings in all]
     else:
         cells = [Cell(arm, n, seed, tuple(CHOSEN[arm].items())) for seed in range(1, options.seeds + 1) for n in NOISE for arm in ARMS]
         cells += [Cell(arm, NOISE[1], seed) for seed in range(1, options.seeds + 1) for arm in CONTROLS]
-    took, progress = {}, Progress(len(cells), "aunce", every_s=0)
+    progress = Progress(len(cells), "aunce", every_s=0)
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         for cell, seconds in pool.imap_unordered(run_cell, cells):
-            took[cell.name] = round(seconds, 1)
             progress.step(note=f"{cell.name}: {seconds:.0f} s")
     results = pd.concat([pd.read_csv(WORK / "cells" / f"{cell.name}.csv", dtype={"unit": str}) for cell in cells], ignore_index=True)
     table = OUT / ("tuning.csv" if options.tune else "results.csv")
     with write_aside(table) as aside:
         results.to_csv(aside, index=False)
     if options.tune:
-        macro = results[(results["unit"] == "macro") & (results["heads"] == "clean")]
-        print(macro.pivot(index=["arm", "settings"], columns="metric", values="value"))
+        print(_macro(results))
         return
+    gradient = gradients()
+    with write_aside(OUT / "gradients.csv") as aside:
+        gradient.to_csv(aside, index=False)
     with write_aside(OUT / "study.md") as aside:
-        aside.write_text(study(results, pd.read_csv(OUT / "tuning.csv", dtype={"unit": str})), encoding="utf-8")
+        aside.write_text(study(results, pd.read_csv(OUT / "tuning.csv", dtype={"unit": str}), gradient), encoding="utf-8")
     with write_aside(OUT / "figure.png") as aside:
         draw(results).savefig(aside, dpi=110, format="png")
     about = {
         "command": f"python -m tests.benchmarks.study_aunce --seeds {options.seeds} --workers {options.workers}", "machine": machine(),
-        "versions": versions(), "seconds": round(time.monotonic() - began), "seconds_of_cells": took, "demo": asdict(load().demo),
+        "versions": versions(), "demo": asdict(load().demo),
         "network": asdict(NETWORK), "start": asdict(load().methods["simclr"].config), "epochs": EPOCHS, "batch_size": BATCH,
         "arms": {arm: asdict(AunceConfig(**ARMS[arm], **SHARED, **CHOSEN[arm])) for arm in ARMS},
         "heads": {arm: asdict(recipe_of(arm)) for arm in (*ARMS, *CONTROLS)},
