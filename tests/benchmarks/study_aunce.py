@@ -13,8 +13,8 @@ probe_train, once on clean labels and once on labels with the encoder's noise, a
 labels are clean. The settings in ``CHOSEN`` come from ``--tune``: there a third of probe_train's people is neither trained nor
 fitted on but judged by; nobody of probe_test is looked at.
 
-Writes reports/aunce/results.csv (tuning.csv with --tune), gradients.csv, study.md, figure.png and run.json. Work is kept in .cache/aunce, one
-file a cell.
+Writes reports/aunce/results.csv (tuning.csv with --tune), gradients.csv, study.md, figure.png and run.json. Work is kept in
+.cache/aunce, one file a cell.
 """
 
 import argparse
@@ -178,8 +178,10 @@ def run_cell(cell: Cell) -> tuple[Cell, float]:
         data = hashlib.sha256((WORK / "prepared/rendered/set.json").read_bytes()).hexdigest() + cell.name
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
         with open(WORK / "logs" / f"{cell.name}.txt", "a") as log, contextlib.redirect_stdout(log):
-            train(method, flipped(learnt, cell.noise, cell.seed), Schedule(BATCH, EPOCHS, 1.0, "float32"), seed=cell.seed, data=data,
-                  out=WORK / "trained" / cell.name, checkpoints=WORK / "checkpoints", device=torch.device("cpu"), label=cell.name)  # fmt: skip
+            train(
+                method, flipped(learnt, cell.noise, cell.seed), Schedule(BATCH, EPOCHS, 1.0, "float32"), seed=cell.seed, data=data,
+                out=WORK / "trained" / cell.name, checkpoints=WORK / "checkpoints", device=torch.device("cpu"), label=cell.name,
+            )  # fmt: skip
         encoder = load_encoder(WORK / "trained" / cell.name / WEIGHTS)
     else:
         encoder = raw_pixels(method.encoder()) if cell.arm == "raw_pixels" else untrained(method.encoder(), cell.seed)
