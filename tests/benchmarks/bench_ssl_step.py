@@ -5,10 +5,11 @@
     python -m tests.benchmarks.bench_ssl_step --device cuda --clips 256 --preset ssl_fer --descriptor resnet18
 
 Backbone, views and precision are those of params.yaml, or of a preset on top of it, which has an image size too, unless they
-are given. The images are noise and the landmarks a mean face: what they show costs nothing. A step is views, loss, backward, optimiser and what moves after it; its networks alone are the forward and backward pass of the
-same images (for MoCo and BYOL with the forward pass of the following network; for MaskFN with its descriptor's, of random
-weights). Views: both views of all frames; for MaskFN its descriptors are counted apart. The share is that of the views in
-the step. Least of several runs, taken in turns.
+are given. The images are noise and the landmarks a mean face: what they show costs nothing. A step is views, loss, backward,
+optimiser and what moves after it; its networks alone are the forward and backward pass of the same images (for MoCo and BYOL
+with the forward pass of the following network; for MaskFN with its descriptor's, of random weights). Views: both views of all
+frames; for MaskFN its descriptors are counted apart. The share is that of the views in the step. Least of several runs, taken
+in turns.
 """
 
 import argparse
