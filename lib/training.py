@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lib.clips import read_clips
 from lib.files import write_aside
+from lib.loading import ahead, read
 from lib.models.encoder import WEIGHTS, save_encoder
 from lib.progress import Progress
 
@@ -29,7 +29,7 @@ HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
 PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
 CODE = (
-    "training.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade", "faces/align.py",
+    "training.py", "loading.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade", "faces/align.py",
     "faces/hull.py", "faces/parts.py", "faces/swap.py",
 )  # what a trained encoder depends on  # fmt: skip
 
@@ -101,7 +101,7 @@ def train(
     """
     if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
         raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
-    items, drawn = _items(method, table, seed, 0), 0
+    items = _items(method, table, seed, 0)
     steps_per_epoch = len(items) // schedule.batch_size
     if not steps_per_epoch:
         what = "images" if items.dim() == 1 else "clips"
@@ -122,14 +122,20 @@ def train(
     saved = began = time.monotonic()
     before = history[-1]["seconds"] if history else 0.0
 
-    while step < steps_per_epoch * schedule.epochs:
-        epoch, position = divmod(step, steps_per_epoch)
-        if epoch != drawn:
-            items, drawn = _items(method, table, seed, epoch), epoch
-        index = items[position * schedule.batch_size : (position + 1) * schedule.batch_size]
-        batch = table.images(index).to(device).float() / 255 if index.dim() == 1 else read_clips(table, index, device)
+    def batches_from(step: int):
+        """The rows that each step reads, from this step on."""
+        rows, drawn = items, 0
+        for coming in range(step, steps_per_epoch * schedule.epochs):
+            epoch, position = divmod(coming, steps_per_epoch)
+            if epoch != drawn:
+                rows, drawn = _items(method, table, seed, epoch), epoch
+            yield rows[position * schedule.batch_size : (position + 1) * schedule.batch_size]
+
+    for index, found in ahead(lambda index: (index, read(table, index, device)), batches_from(step)):
+        epoch, batch = step // steps_per_epoch, found.on(device)
         generator = seeded(seed, "step", step, device)
-        rate = schedule.rate(step, steps_per_epoch)
+        own = method.rate(step, steps_per_epoch) if callable(getattr(method, "rate", None)) else None
+        rate = schedule.rate(step, steps_per_epoch) if own is None else own
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
         means = {}

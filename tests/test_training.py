@@ -54,6 +54,9 @@ class Pictures:
     def column(self, name):
         return np.arange(27) // 3
 
+    def pixels(self, index):
+        return self.images(index).permute(0, 2, 3, 1)
+
     def images(self, index):
         return torch.randint(0, 256, (27, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
 
@@ -69,8 +72,8 @@ class Clips:
     def column(self, name):
         return {"clip": np.arange(135) // 5, "frame": np.arange(135) % 5, "identity": np.arange(135) // 15}[name]
 
-    def images(self, index):
-        return torch.randint(0, 256, (135, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
+    def pixels(self, index):
+        return torch.randint(0, 256, (135, 16, 16, 3), generator=torch.Generator().manual_seed(9)).byte()[index]
 
     def landmarks(self, index):
         moved = torch.randn(135, 68, 2, generator=torch.Generator().manual_seed(8)) * 0.3
@@ -206,8 +209,8 @@ def test_a_killed_run_on_clips_ends_with_the_same_bytes(run, tmp_path, monkeypat
 
 @pytest.mark.parametrize("kind", ["ssl_fer", "ssl_fer_released"])
 def test_an_epoch_sees_no_clip_twice_and_pairs_are_drawn_anew_unless_released(run, monkeypatch, kind):
-    seen, plain = [], Clips.images
-    monkeypatch.setattr(Clips, "images", lambda self, index: (seen.append(index.view(8, 5)), plain(self, index))[1])
+    seen, plain = [], Clips.pixels
+    monkeypatch.setattr(Clips, "pixels", lambda self, index: (seen.append(index.view(8, 5)), plain(self, index))[1])
     run("a", make(kind), table=Clips())
     epochs = [torch.cat(seen[i : i + 3]) for i in (0, 3, 6)]
     assert all(len(set((epoch[:, 0] // 5).tolist())) == 24 for epoch in epochs)

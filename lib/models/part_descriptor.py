@@ -4,6 +4,8 @@ References:
     [1] Shu et al., SSL-FER, BMVC 2022: a fixed ResNet-18, trained on ImageNet, over 64 x 64 patches.
 """
 
+import hashlib
+import re
 from pathlib import Path
 
 import timm
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.faces.parts import part_patches
-from lib.models.encoder import load_encoder
+from lib.models.encoder import WEIGHTS, Encoder, load_encoder
 
 PATCH, PIXEL_PATCH = 64, 32  # px: for a network [1], and where the patch itself is the descriptor
 PIXELS = "pixels"
@@ -21,23 +23,24 @@ PIXELS = "pixels"
 class PartDescriptor(nn.Module):
     """Images and landmarks -> unit vectors that are alike where eyes and mouth look alike. Always in eval mode, no gradient.
 
-    ``network``: a timm model name; the path of an encoder of this package (a ``.safetensors`` file or its folder); or
-    'pixels', the patches themselves: grey, less their mean, smoothed to 16 x 16. On rendered faces 'pixels' finds samples with
-    more alike action units than a random ResNet-18 does, so it is what to use where there are no weights.
+    ``network``: a timm model name; an encoder of this package, PATH@DIGEST; or 'pixels', the patches themselves: grey, less
+    their mean, smoothed to 16 x 16. On rendered faces 'pixels' finds samples with more alike action units than a random
+    ResNet-18 does, so it is what to use where there are no weights.
+
+    PATH is a ``.safetensors`` file or its folder, DIGEST the beginning of the file's SHA-256, 8 digits or more. It is a part of
+    the settings, so that DVC trains anew when another file is named, and a file that was made anew meanwhile is refused.
     """
 
     def __init__(self, network: str = "resnet18", pretrained: bool = True):
         """``pretrained``: with timm's weights, which must be in the cache or be fetched; else with random ones.
 
         Raises:
-            ValueError: unknown network, or weights that cannot be had; says what can be done.
+            ValueError: unknown network, weights that cannot be had, another file than DIGEST says; says what can be done.
         """
         super().__init__()
         self.network, mean, std = None, (0.0,) * 3, (1.0,) * 3
-        if network.endswith(".safetensors") or "/" in network:
-            if not Path(network).exists():
-                raise ValueError(f"descriptor: no encoder at {network}; train it first, or name a timm model or 'pixels'")
-            self.network = load_encoder(network)
+        if "/" in network or "@" in network or network.endswith(".safetensors"):
+            self.network = _own_encoder(network)
         elif network != PIXELS:
             self.network = _timm_model(network, pretrained)
             self.network.to(memory_format=torch.channels_last)
@@ -80,6 +83,21 @@ def less_mean(descriptors: Tensor, of: Tensor | None = None) -> Tensor:
     of = descriptors if of is None else of
     mean = of.sum(0) / of.any(1).sum().clamp(min=1)
     return F.normalize(descriptors - mean, dim=1) * descriptors.any(1, keepdim=True)
+
+
+def _own_encoder(name: str) -> Encoder:
+    path, _, digest = name.partition("@")
+    file = Path(path) if path.endswith(".safetensors") else Path(path) / WEIGHTS
+    if not file.is_file():
+        raise ValueError(f"descriptor: no encoder at {file}; train it first, or name a timm model or 'pixels'")
+    with open(file, "rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if not re.fullmatch("[0-9a-f]{8,64}", digest) or not found.startswith(digest):
+        raise ValueError(
+            f"descriptor: expected an encoder with the beginning of its SHA-256, PATH@DIGEST, got {name!r}; if the file as it is"
+            f" now is the one that is meant, write {path}@{found[:12]}"
+        )
+    return load_encoder(file)
 
 
 def _timm_model(name: str, pretrained: bool) -> nn.Module:

@@ -214,6 +214,21 @@ def test_odd_settings_are_refused(name, value):
         SslFerConfig(**{name: value})
 
 
+def test_released_the_rate_falls_by_epochs_over_a_period_of_steps(make):
+    """As torch's scheduler does it when it is told of epochs while its period counts steps."""
+    steps, weight = 7, torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, eta_min=0)
+    method = make(variant="released", mask_fn=False)
+    for epoch in range(30):
+        for step in (0, steps - 1):
+            assert method.rate(epoch * steps + step, steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
+        optimizer.step()
+        if epoch >= 10:
+            scheduler.step()
+    assert make(mask_fn=False).rate(3, steps) is None
+
+
 class Waiting(TorchDispatchMode):
     """Remembers what would make the processor wait for a GPU: values asked for, masks that become indices."""
 
