@@ -7,7 +7,8 @@ import pandas as pd
 
 from lib.files import write_aside
 from lib.report import names, table_formats
-from lib.report.claims import compute_claims, write_claims
+from lib.report.claim import write_claims
+from lib.report.claims import compute_claims
 from lib.report.draw import draw_all
 from lib.report.figures import style
 from lib.report.html import write_html

@@ -9,7 +9,8 @@ import pandas as pd
 
 from lib.files import write_aside
 from lib.report import table_formats
-from lib.report.claims import Claim, answer
+from lib.report.answer import answer
+from lib.report.claim import Claim
 
 TEMPLATE = Path(__file__).with_name("template.html")
 FIRST = ("headline", "restoration")  # figures shown beside the answer

@@ -4,7 +4,8 @@ import re
 import pytest
 
 from lib.report.build import FACES, PANELS, build_report
-from lib.report.claims import answer, read_claims
+from lib.report.answer import answer
+from lib.report.claim import read_claims
 from lib.report.draw import draw_all
 from lib.report.figures import embedding, headline, style
 from lib.report.html import duration, flatten, reasons
