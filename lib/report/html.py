@@ -19,7 +19,9 @@ FIRST = ("headline", "restoration")  # figures shown beside the answer
 PANEL_TITLES = {
     "corruptions": "the gallery of corruptions",
     "attacks": "the gallery of attacks",
+    "strong_attacks": "the gallery of stronger attacks",
     "restoration": "what DAFR restores",
+    "moving": "where faces move",
     "face_swap": "the gallery of swapped faces",
     "embeddings": "the map of the features",
 }
