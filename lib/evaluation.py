@@ -142,6 +142,8 @@ class ProbeParams:
             raise ValueError("severities must not be empty while there are corruptions")
         if not self.check_steps or min(self.check_steps) < 1:
             raise ValueError(f"check_steps must hold numbers of steps >= 1, got {self.check_steps}")
+        if max([self.eps, *self.sweep]) > 255:
+            raise ValueError(f"eps and sweep are in 255ths of the pixels' range, so at most 255, got {self.eps:g} and {self.sweep}")
         if any(eps <= 0 for eps in self.sweep) or self.eps in self.sweep:
             raise ValueError(
                 f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}"
