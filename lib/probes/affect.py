@@ -7,7 +7,7 @@ is right where its sign is (SAGR, the sign agreement of the AffectNet and Aff-Wi
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lib.degrade.objectives import squared_error, summed
 from lib.probes.features import embed
