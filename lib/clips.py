@@ -36,15 +36,6 @@ class ClipBatch:
         return len(self.images)
 
 
-def read_clips(table, rows: Tensor, device: torch.device) -> ClipBatch:
-    """The frames ``rows`` [B, k] long of a FaceTable, read in one go; the first column says which clip it is."""
-    flat = rows.flatten()
-    images = table.images(flat).to(device).float() / 255
-    landmarks = table.landmarks(flat).to(device).unflatten(0, rows.shape) if table.has_landmarks else None
-    clip = torch.as_tensor(np.asarray(table.column("clip"))[rows[:, 0].numpy()].astype(np.int64)).to(device)
-    return ClipBatch(images.unflatten(0, rows.shape), landmarks, clip)
-
-
 def time_offsets(fps: float, interval: float, weighting: str = "decreasing") -> tuple[np.ndarray, np.ndarray]:
     """TimeAug's distances in frames, floor(k + sqrt(n)) for k = 0 .. ceil(n) - 1, n = fps * interval, and their weights [1].
 

@@ -17,6 +17,7 @@ import yaml
 from lib.evaluation import ProbeParams
 from lib.methods import METHODS
 from lib.models.controls import KINDS
+from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
 from lib.training import Schedule
 from lib.views import Views
@@ -220,10 +221,10 @@ def _check_inits(methods: dict[str, Method], continued: dict[str, Method]) -> No
         init = getattr(method.config, "init", SCRATCH)
         if key in continued:
             raise ParamsError(f"continued.{key}: a method has that name too; rename one of them")
-        if init not in (SCRATCH, IMAGENET) and "/" not in init:
+        if init not in (SCRATCH, IMAGENET) and not is_named(init):
             raise ParamsError(
-                f"methods.{key}.init: expected {SCRATCH}, {IMAGENET} or a path with a slash, got {init!r}; what begins with the encoder"
-                " of another entry stands under 'continued', so that the pipeline trains that one first"
+                f"methods.{key}.init: expected {SCRATCH}, {IMAGENET} or PATH@DIGEST of an encoder, got {init!r}; what begins with the"
+                " encoder of another entry stands under 'continued', so that the pipeline trains that one first"
             )
     for key, method in continued.items():
         init = getattr(method.config, "init", None)

@@ -157,7 +157,7 @@ UNITS = {"method": "aunce", "surrogate": "plain"}
 
 
 def test_a_method_may_begin_with_published_weights_or_a_file(write):
-    for init in ("scratch", "imagenet", "data/encoders/mine"):
+    for init in ("scratch", "imagenet", "data/encoders/mine@01234567"):
         assert load(write("methods.units", UNITS | {"init": init})).methods["units"].config.init == init
     assert load(write("methods.units", UNITS)).methods["units"].config.init == "scratch"
     for init in ("plain", ""):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from lib import evaluation, training
+from lib import resume, training
 
 ROOT = Path(__file__).parent.parent
 # Says nothing about what a stage computes: finding and checking parameters, locks, progress, where files go.
@@ -150,7 +150,7 @@ def test_plots_train_and_measure_nothing(stages):
             assert not covered("lib/probes/linear.py", dependencies(stage)), name
 
 
-@pytest.mark.parametrize(("stage", "code"), [("pretrain", training.CODE), ("probe", evaluation.CODE), ("control", evaluation.CODE)])
+@pytest.mark.parametrize(("stage", "code"), [("pretrain", training.CODE), ("probe", resume.CODE), ("control", resume.CODE)])
 def test_what_a_fingerprint_is_of_re_runs_the_stage(stages, stage, code):
     for name, entry in stages.items():
         if name.split("@")[0] == stage:

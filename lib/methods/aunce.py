@@ -39,8 +39,8 @@ class AunceConfig:
         neighbours: of a node in the graph of AUs.
         layer: which map of a backbone that gives several is read.
         crop: share of the height and width that a view shows; the finished encoder sees that share around the centre.
-        init: where the backbone begins: ``scratch``, ``imagenet`` (published), the name of another entry of ``methods`` or the
-            path of an encoder; see lib.models.start.
+        init: where the backbone begins: ``scratch``, ``imagenet`` (published), PATH@DIGEST of an encoder's file, or the name of
+            another entry, under ``continued`` in params.yaml alone; see lib.models.start.
         learning_rate, weight_decay: of AdamW.
     """
 
@@ -72,7 +72,7 @@ class AunceConfig:
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: expected a share in (0, 1], got {self.crop}")
         if not self.init:
-            raise ValueError(f"init: expected {SCRATCH}, {IMAGENET}, an entry of methods or the path of an encoder, got {self.init!r}")
+            raise ValueError(f"init: expected {SCRATCH}, {IMAGENET}, PATH@DIGEST of an encoder or the name of an entry, got {self.init!r}")
         if self.width < 0:
             raise ValueError(f"width: expected 0 (as wide as the tokens) or more, got {self.width}")
         draw_branches(1, torch.Generator(), self.probabilities)  # refuses what is no distribution

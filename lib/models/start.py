@@ -1,11 +1,11 @@
 """Where a backbone's first weights come from: ImageNet, or an encoder that this package trained."""
 
 import hashlib
-from pathlib import Path
 
 import timm
 
 from lib.models.encoder import Encoder, load_encoder
+from lib.models.named import is_named, named_encoder
 from lib.workplace import PRETRAINED, newest
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
@@ -19,8 +19,7 @@ def start_backbone(encoder: Encoder, init: str) -> str:
 
     Args:
         init: ``scratch`` changes nothing; ``imagenet`` are timm's weights, which must be in its cache or be fetched; a name is
-            an entry of ``methods`` in params.yaml, trained before; anything with a slash is a folder with an encoder, or its
-            file.
+            another entry of params.yaml, trained before; PATH@DIGEST is an encoder's file (see lib.models.named).
 
     Raises:
         ValueError: weights that cannot be had or do not fit the backbone; begins with 'init' and says what to do.
@@ -60,11 +59,10 @@ def _imagenet(encoder: Encoder) -> dict:
 
 
 def _trained(init: str) -> dict:
-    path = Path(init) if "/" in init else newest(PRETRAINED) / init
     try:
-        backbone = load_encoder(path).backbone
+        backbone = (named_encoder("init", init) if is_named(init) else load_encoder(newest(PRETRAINED) / init)).backbone
     except FileNotFoundError as error:
         raise ValueError(f"init: {error}") from error
     if backbone is None:
-        raise ValueError(f"init: the encoder at {path} is raw pixels and has no backbone to begin with")
+        raise ValueError(f"init: the encoder {init} is raw pixels and has no backbone to begin with")
     return backbone.state_dict()

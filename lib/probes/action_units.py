@@ -11,11 +11,11 @@ tested is not scored at all (:func:`unscored_units`). The macro F1 is over the o
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.action_units import BP4D_UNITS
 from lib.datasets.columns import AU_PRESENT_FROM, NO_LABEL
+from lib.degrade.objectives import binary_cross_entropy, summed
 from lib.probes.au_linear import Recipe, trained_heads
 from lib.probes.features import embed
 from lib.probes.linear import fit_binary
@@ -84,7 +84,7 @@ def action_units_task(
         labels=labels,
         encoder=encoder,
         head=scores,
-        loss_fn=masked_loss,
+        loss_fn=summed(binary_cross_entropy),
         correct=lambda scores, items: ((scores > 0) == (labels[items] > 0)) | (labels[items] < 0),
         count=lambda scores, items: unit_counts(scores > 0, truth[items], certain[items]),
         metrics={"f1": _macro_f1}
@@ -134,12 +134,6 @@ def listed(unscored: dict[int, str]) -> str:
     return "; ".join(
         f"AU {', '.join(str(unit) for unit, why in unscored.items() if why == reason)}: {reason}" for reason in reasons
     )
-
-
-def masked_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of scores [B,K] summed over the known labels [B,K] in {0, 1}; -1 is unknown."""
-    each = F.binary_cross_entropy_with_logits(scores, labels.clamp(min=0), reduction="none")
-    return (each * (labels >= 0)).sum()
 
 
 def unit_counts(said: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:

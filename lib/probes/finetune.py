@@ -16,8 +16,8 @@ Where the recipes differ from these:
 - affectnet: which part (an eye or the mouth) is covered is drawn for each image and step, not once for a run; faces without
   landmarks stay uncovered; brightness, contrast, saturation and hue change in this order, not in a random one; the head has
   no ReLU before its first layer (see lib.models.finetuned);
-- fer2013: a step learns from one 40/48 crop of each image, not from all ten; shift and rotation are bilinear, not nearest;
-  pixels are normalised as the encoder was trained, not by FER2013's mean and deviation.
+- fer2013: shift and rotation are bilinear, not nearest; pixels are normalised as the encoder was trained, not by FER2013's
+  mean and deviation.
 """
 
 import copy
@@ -172,7 +172,9 @@ def finetune(
                 images = to_float(table.images(part), device)
                 places = table.landmarks(part).to(device) if table.has_landmarks else None
                 images = augmented(images, recipe.augmentation, generator_for(device, seed, label, "views", step), places)
-                loss = goal.loss(model(images), goal.labels[part.to(device)])
+                labels = goal.labels[part.to(device)]
+                labels = labels.repeat(len(images) // len(part), *(1,) * (labels.dim() - 1))  # one for each crop
+                loss = goal.loss(model(images), labels)
                 if not torch.isfinite(loss):
                     raise FineTuningError(
                         f"{label}: the loss is {loss.item()} in step {step}; lower the recipe's learning_rate. Finished epochs"

@@ -56,7 +56,7 @@ DEMO = EncoderConfig(load().prepare.image_size, load().network.backbone, load().
 # its first two stages: 4 x 4 tokens, fine enough for a brow at 32 px; the later stages would only cost time
 NETWORK = replace(DEMO, backbone_args={**DEMO.backbone_args, "out_indices": [1, 2]})
 START = WORK / "start"
-SHARED = {"width": 32, "init": str(START)}
+WIDTH = 32  # numbers of an action unit
 ARMS = {  # what tells an arm from the defaults of AunceConfig
     "corrected": {"variant": "corrected"},
     "released": {"variant": "released"},
@@ -98,11 +98,17 @@ class Cell:
     @property
     def name(self) -> str:
         """Changes with everything that the scores depend on."""
-        known = [asdict(self), asdict(NETWORK), ARMS.get(self.arm), SHARED, EPOCHS, BATCH, asdict(recipe_of(self.arm))]
+        known = [asdict(self), asdict(NETWORK), asdict(config_of(self)), EPOCHS, BATCH, asdict(recipe_of(self.arm))]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         for source in source_of(*CODE, "probes/au_linear.py", "au_metrics.py"):
             digest.update(source)
         return f"{self.arm}-{self.noise}-{self.seed}-{digest.hexdigest()[:8]}"
+
+
+def config_of(cell: Cell) -> AunceConfig:
+    """The method's settings; all arms begin with the same backbone."""
+    digest = hashlib.sha256((START / WEIGHTS).read_bytes()).hexdigest()
+    return AunceConfig(width=WIDTH, init=f"{START}@{digest[:12]}", **ARMS.get(cell.arm, {}), **dict(cell.settings))
 
 
 def said(settings) -> str:
@@ -172,8 +178,7 @@ def run_cell(cell: Cell) -> tuple[Cell, float]:
     torch.set_num_threads(1)
     learnt, fitted, judged = faces_of(cell)
     torch.manual_seed(cell.seed)
-    config = AunceConfig(**SHARED, **ARMS.get(cell.arm, {}), **dict(cell.settings))
-    method = build_method("aunce", config, NETWORK, Views())
+    method = build_method("aunce", config_of(cell), NETWORK, Views())
     if cell.arm in ARMS:
         data = hashlib.sha256((WORK / "prepared/rendered/set.json").read_bytes()).hexdigest() + cell.name
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
@@ -247,7 +252,7 @@ def gradients(batches: int = 16) -> pd.DataFrame:
     images, labels, rows = learnt.images(np.arange(len(learnt))), torch.from_numpy(au_labels(learnt)), []
     for arm, kinds in (("cross_entropy", [""]), ("corrected", ["", "max", "mean", "self"])):
         torch.manual_seed(1)
-        method = build_method("aunce", AunceConfig(**SHARED, **ARMS[arm]), NETWORK, Views()).train()
+        method = build_method("aunce", config_of(Cell(arm, 0.0, 1)), NETWORK, Views()).train()
         method.labels(learnt)
         for kind in kinds:
             norms, cosines = [], []
@@ -276,7 +281,7 @@ def study(results: pd.DataFrame, tuning: pd.DataFrame, gradient: pd.DataFrame) -
         "# AUNCE and its ancestor under label noise, on rendered faces", "",
         f"{len(ARMS)} ways to train x {len(NOISE)} noise levels x {seeds} seeds: {EPOCHS} epochs in batches of {BATCH} images of 32 px,"
         " the first two stages of the demo's half-width ResNet-10t, begun from the demo's SimCLR encoder,"
-        f" {SHARED['width']} numbers per action unit. Frames that show at least one of 12 action units: 2,925 of 300 people to learn"
+        f" {WIDTH} numbers per action unit. Frames that show at least one of 12 action units: 2,925 of 300 people to learn"
         " from, heads fitted on the 1,716 of 60 of these people, 843 of 30 other people scored with clean labels. Noise flips each"
         " training label with that probability. Percent; 95% intervals by Student's t over seeds: how sure a number is for these"
         " people, not for others. Rendered faces, minutes of training: not BP4D, not the paper. Written by"
@@ -422,7 +427,7 @@ def main() -> None:
         "command": f"python -m tests.benchmarks.study_aunce --seeds {options.seeds} --workers {options.workers}", "machine": machine(),
         "versions": versions(), "demo": asdict(load().demo),
         "network": asdict(NETWORK), "start": asdict(load().methods["simclr"].config), "epochs": EPOCHS, "batch_size": BATCH,
-        "arms": {arm: asdict(AunceConfig(**ARMS[arm], **SHARED, **CHOSEN[arm])) for arm in ARMS},
+        "arms": {arm: asdict(config_of(Cell(arm, 0.0, 1, tuple(CHOSEN[arm].items())))) for arm in ARMS},
         "heads": {arm: asdict(recipe_of(arm)) for arm in (*ARMS, *CONTROLS)},
     }  # fmt: skip
     with write_aside(OUT / "run.json") as aside:

@@ -130,18 +130,20 @@ def test_everything_is_optimised_and_reached(make, labelled):
         assert optimised == {id(p) for p in method.parameters()}
 
 
-def test_it_begins_with_the_backbone_of_another_encoder(make, network, tmp_path):
+def test_it_begins_with_the_backbone_of_another_encoder(make, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "pretrain_continued@units")
     torch.manual_seed(9)
     other = Encoder(network)
-    save_encoder(other, tmp_path / "encoder.safetensors")
-    fresh, method = make(), make(init=str(tmp_path))
+    save_encoder(other, tmp_path / "work/pretrain/other/encoder.safetensors")
+    fresh, method = make(), make(init="other")
     for name, value in other.backbone.state_dict().items():
         assert torch.equal(method.network.backbone.state_dict()[name], value)
     for name, value in fresh.network.au_graph.state_dict().items():
         assert torch.equal(method.network.au_graph.state_dict()[name], value)
-    runs = [fingerprint(made, Schedule(8, 1, 0.0, "float32"), 1, "x") for made in (method, make(init=str(tmp_path)))]
-    save_encoder(Encoder(network), tmp_path / "encoder.safetensors")  # another run's weights under the same name
-    runs.append(fingerprint(make(init=str(tmp_path)), Schedule(8, 1, 0.0, "float32"), 1, "x"))
+    runs = [fingerprint(made, Schedule(8, 1, 0.0, "float32"), 1, "x") for made in (method, make(init="other"))]
+    save_encoder(Encoder(network), tmp_path / "work/pretrain/other/encoder.safetensors")  # trained anew: another start
+    runs.append(fingerprint(make(init="other"), Schedule(8, 1, 0.0, "float32"), 1, "x"))
     assert runs[0] == runs[1] != runs[2]
 
 

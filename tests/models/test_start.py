@@ -1,5 +1,7 @@
 """First weights of a backbone: from another encoder, from ImageNet, or none."""
 
+import hashlib
+
 import pytest
 import timm
 import torch
@@ -14,6 +16,10 @@ SMALL = EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 
 def make(seed: int, config=SMALL, **settings) -> Encoder:
     torch.manual_seed(seed)
     return Encoder(EncoderConfig(config.image_size, config.backbone, config.backbone_args, **settings))
+
+
+def sha(file) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def weights(encoder) -> dict:
@@ -39,12 +45,16 @@ def test_from_another_encoder_the_backbone_is_taken_and_the_rest_stays(tmp_path,
     save_encoder(source, folder / "encoder.safetensors")
     encoder = make(0, au_graph={"units": 3, "width": 4})
     graph = {name: value.clone() for name, value in encoder.au_graph.state_dict().items()}
-    init = {"folder": str(folder), "file": str(folder / "encoder.safetensors"), "name": "simclr"}[given]
-    digest = start_backbone(encoder, init)
+    file = folder / "encoder.safetensors"
+
+    def init() -> str:
+        return {"folder": f"{folder}@{sha(file)}", "file": f"{file}@{sha(file)}", "name": "simclr"}[given]
+
+    digest = start_backbone(encoder, init())
     assert same(weights(encoder), weights(source)) and not same(weights(encoder), weights(make(0)))
     assert all(torch.equal(value, graph[name]) for name, value in encoder.au_graph.state_dict().items())
-    save_encoder(make(2), folder / "encoder.safetensors")
-    assert len(digest) == 64 and start_backbone(encoder, init) != digest
+    save_encoder(make(2), file)
+    assert len(digest) == 64 and start_backbone(encoder, init()) != digest
 
 
 def test_from_imagenet_timm_is_asked_for_the_same_network(monkeypatch):
@@ -78,9 +88,13 @@ def test_weights_that_do_not_fit(tmp_path):
     other = EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 12], "stem_width": 8})
     save_encoder(make(0, other), tmp_path / "wide/encoder.safetensors")
     save_encoder(Encoder(EncoderConfig(16, "pixels")), tmp_path / "pixels/encoder.safetensors")
-    with pytest.raises(ValueError, match=r"^init: .*wide' does not fit the backbone resnet10t: \d+ weights differ, the first is layer4"):
-        start_backbone(make(0), f"{tmp_path}/wide")
-    with pytest.raises(ValueError, match=r"^init: the encoder at .*pixels is raw pixels and has no backbone"):
-        start_backbone(make(0), f"{tmp_path}/pixels")
-    with pytest.raises(ValueError, match=r"^init: no encoder at .*nowhere.*dvc repro pretrain"):
-        start_backbone(make(0), f"{tmp_path}/nowhere")
+    wide, pixels = (f"{tmp_path}/{name}@{sha(tmp_path / name / 'encoder.safetensors')}" for name in ("wide", "pixels"))
+    with pytest.raises(ValueError, match=r"^init: .*wide.* does not fit the backbone resnet10t: \d+ weights differ, the first is layer4"):
+        start_backbone(make(0), wide)
+    with pytest.raises(ValueError, match=r"^init: the encoder .*pixels.* is raw pixels and has no backbone"):
+        start_backbone(make(0), pixels)
+    with pytest.raises(ValueError, match=r"^init: expected an encoder with .*PATH@DIGEST"):
+        start_backbone(make(0), f"{tmp_path}/wide@{'0' * 12}")
+    for nowhere in (f"{tmp_path}/nowhere@{'0' * 12}", "nowhere"):
+        with pytest.raises(ValueError, match=r"^init: no encoder at .*nowhere"):
+            start_backbone(make(0), nowhere)
