@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.benchmarks.study_aunce import ARMS, CONTROLS, NOISE, difference, findings, study, values_of
+from tests.benchmarks.study_aunce import ARMS, CONTROLS, NOISE, ONCE, difference, findings, study, values_of
 
 REPORTS = Path(__file__).parents[2] / "reports/aunce"
 
@@ -18,14 +18,15 @@ def results():
 
 
 def test_the_text_is_that_of_the_committed_results(results):
-    tuning, gradient = pd.read_csv(REPORTS / "tuning.csv", dtype={"unit": str}), pd.read_csv(REPORTS / "gradients.csv")
-    assert (REPORTS / "study.md").read_text() == study(results, tuning, gradient)
+    tuning = pd.read_csv(REPORTS / "tuning.csv", dtype={"unit": str})
+    gradient, cosine = (pd.read_csv(REPORTS / f"{name}.csv") for name in ("gradients", "cosines"))
+    assert (REPORTS / "study.md").read_text() == study(results, tuning, gradient, cosine)
     run = json.loads((REPORTS / "run.json").read_text())
     assert {"machine", "versions", "network", "arms", "epochs", "command"} <= run.keys() and set(run["arms"]) == set(ARMS)
 
 
 def test_every_cell_is_there_for_three_seeds_and_macro_is_the_mean_of_the_units(results):
-    assert set(results["arm"]) == {*ARMS, *CONTROLS}
+    assert set(results["arm"]) == {*ARMS, *ONCE, *CONTROLS}
     for arm in ARMS:
         for noise in NOISE:
             for heads in ("clean", "noisy") if noise else ("clean",):
