@@ -38,8 +38,8 @@ from lib.tally import Measured, tally
 
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
 CODE = (
-    "evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "views.py", "probes", "degrade", "models",
-    "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
+    "evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "views.py", "loading.py", "probes",
+    "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
 )  # fmt: skip
 TASKS = ("expression", "action_units", "verification", "valence_arousal")
 BESIDE = {**BY_NEIGHBOURS, **FINETUNED}  # further readers of a task's images: name -> its linear probe, which is one of TASKS
