@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 
-from lib.clips import ClipBatch
 from lib.degrade.occluders import MEAN_FACE
 from lib.faces.parts import cover_part
 from lib.faces.swap import swap_faces
+from lib.loading import ClipBatch
 from lib.methods import METHODS, build_method
 from lib.models.encoder import EncoderConfig
 from lib.params import load
