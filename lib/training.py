@@ -218,7 +218,7 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
     for name, fixed in sorted(method.named_parameters()):
         if not fixed.requires_grad:  # a network from a file, which the settings only name
             parts.update(name.encode() + fixed.detach().cpu().float().contiguous().numpy().tobytes())
-    settings += [asdict(schedule), seed, torch.__version__, device, data]
+    settings += [asdict(schedule), seed, torch.__version__, device, data, getattr(method, "began_with", "")]
     parts.update(json.dumps(settings, sort_keys=True).encode())
     root = Path(__file__).parent
     for name in CODE:

@@ -18,6 +18,7 @@ and, where it needs them,
                                 alone, so that a killed run goes on with the same items. Default: single images, shuffled
     labels(table)            -> [N, ...], one row an image of the table: a supervised method, whose views get those of the
                                 batch as a third argument
+    began_with               -> a checksum of the weights that it was built with from elsewhere: a checkpoint is recognised by it
     rate(step, steps_per_epoch) -> factor of the learning rate in this step in place of the schedule's, or None: the schedule's
     begin(steps)             -> before the first step, and when a killed run goes on: how many steps the run has
 

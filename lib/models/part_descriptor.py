@@ -4,17 +4,13 @@ References:
     [1] Shu et al., SSL-FER, BMVC 2022: a fixed ResNet-18, trained on ImageNet, over 64 x 64 patches.
 """
 
-import hashlib
-import re
-from pathlib import Path
-
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.faces.parts import part_patches
-from lib.models.encoder import WEIGHTS, Encoder, load_encoder
+from lib.models.named import is_named, named_encoder
 
 PATCH, PIXEL_PATCH = 64, 32  # px: for a network [1], and where the patch itself is the descriptor
 PIXELS = "pixels"
@@ -25,10 +21,7 @@ class PartDescriptor(nn.Module):
 
     ``network``: a timm model name; an encoder of this package, PATH@DIGEST; or 'pixels', the patches themselves: grey, less
     their mean, smoothed to 16 x 16. On rendered faces 'pixels' finds samples with more alike action units than a random
-    ResNet-18 does, so it is what to use where there are no weights.
-
-    PATH is a ``.safetensors`` file or its folder, DIGEST the beginning of the file's SHA-256, 8 digits or more. It is a part of
-    the settings, so that DVC trains anew when another file is named, and a file that was made anew meanwhile is refused.
+    ResNet-18 does, so it is what to use where there are no weights. PATH@DIGEST: see lib.models.named.
     """
 
     def __init__(self, network: str = "resnet18", pretrained: bool = True):
@@ -39,8 +32,8 @@ class PartDescriptor(nn.Module):
         """
         super().__init__()
         self.network, mean, std = None, (0.0,) * 3, (1.0,) * 3
-        if "/" in network or "@" in network or network.endswith(".safetensors"):
-            self.network = _own_encoder(network)
+        if is_named(network):
+            self.network = named_encoder("descriptor", network)
         elif network != PIXELS:
             self.network = _timm_model(network, pretrained)
             self.network.to(memory_format=torch.channels_last)
@@ -83,21 +76,6 @@ def less_mean(descriptors: Tensor, of: Tensor | None = None) -> Tensor:
     of = descriptors if of is None else of
     mean = of.sum(0) / of.any(1).sum().clamp(min=1)
     return F.normalize(descriptors - mean, dim=1) * descriptors.any(1, keepdim=True)
-
-
-def _own_encoder(name: str) -> Encoder:
-    path, _, digest = name.partition("@")
-    file = Path(path) if path.endswith(".safetensors") else Path(path) / WEIGHTS
-    if not file.is_file():
-        raise ValueError(f"descriptor: no encoder at {file}; train it first, or name a timm model or 'pixels'")
-    with open(file, "rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if not re.fullmatch("[0-9a-f]{8,64}", digest) or not found.startswith(digest):
-        raise ValueError(
-            f"descriptor: expected an encoder with the beginning of its SHA-256, PATH@DIGEST, got {name!r}; if the file as it is"
-            f" now is the one that is meant, write {path}@{found[:12]}"
-        )
-    return load_encoder(file)
 
 
 def _timm_model(name: str, pretrained: bool) -> nn.Module:
