@@ -10,30 +10,12 @@ draw does not fit is left out; of the hard negatives' two sides one is drawn fir
 nearest behind never come.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 WEIGHTINGS = ("uniform", "increasing", "decreasing")
 SHOWN = 10  # clips that a message names
-
-
-@dataclass(frozen=True)
-class ClipBatch:
-    """Some frames of each of B clips, on one device. Which frame is which, the method's ``items`` says.
-
-    images: [B, k, 3, H, W] in [0, 1]. landmarks: [B, k, 68, 2] in pixels, or None where the set has none. clip: [B] long,
-    the number of the clip.
-    """
-
-    images: Tensor
-    landmarks: Tensor | None
-    clip: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def time_offsets(fps: float, interval: float, weighting: str = "decreasing") -> tuple[np.ndarray, np.ndarray]:

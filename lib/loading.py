@@ -12,9 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.clips import ClipBatch
-
 T, R = TypeVar("T"), TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Some frames of each of B clips, on one device. Which frame is which, the method's ``items`` says.
+
+    images: [B, k, 3, H, W] in [0, 1]. landmarks: [B, k, 68, 2] in pixels, or None where the set has none. clip: [B] long,
+    the number of the clip.
+    """
+
+    images: Tensor
+    landmarks: Tensor | None
+    clip: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A method is an ``nn.Module`` built from (config, network, views) that keeps its 
 frozen dataclasses that a checkpoint is recognised by, and has
 
     views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each. ``images``
-                                is [B, 3, H, W], or a lib.clips.ClipBatch for a method with ``items``
+                                is [B, 3, H, W], or a lib.loading.ClipBatch for a method with ``items``
     loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
     optimizer()              -> the optimiser over what the method trains
     after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues

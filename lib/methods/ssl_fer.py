@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.clips import ClipBatch
+from lib.loading import ClipBatch
 from lib.losses.contrastive import nt_xent
 from lib.losses.maskfn import false_negatives, maskfn_loss
 from lib.methods.adam import adam

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib.clips import ClipBatch
 from lib.degrade.occluders import MEAN_FACE
+from lib.loading import ClipBatch
 from lib.losses import contrastive
 from lib.losses.maskfn import maskfn_loss
 from lib.methods import build_method
