@@ -53,3 +53,15 @@ def test_the_verdicts_follow_the_numbers(results):
     assert f"heads on clean labels: corrected AUNCE is {word} weighted cross-entropy by F1, {noisy.mean():+.1f} points" in said[0]
     within = "within 1 point of it or above" if clean.mean() >= -1 else "more than 1 point below it"
     assert any(f"corrected AUNCE is {within} by F1: {clean.mean():+.1f} points" in sentence for sentence in said)
+
+
+def test_the_readme_says_these_numbers(results):
+    text = " ".join((REPORTS.parents[1] / "README.md").read_text().split())
+
+    def mean(arm, noise, metric):
+        return f"{values_of(results, arm, noise, 'clean', metric).mean():.1f}"
+
+    auc, f1 = ([f"{mean('corrected', n, m)} against {mean('cross_entropy', n, m)}" for n in NOISE] for m in ("auc", "f1"))
+    pixels = values_of(results, "raw_pixels", 0.0, "clean", "auc").mean()
+    assert f"AUC of a linear evaluation {auc[0]} without noise and {auc[1]} with it, F1 {f1[0]} and {f1[1]}" in text
+    assert f"raw pixels reach AUC {pixels:.1f}" in text
