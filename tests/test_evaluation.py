@@ -17,7 +17,7 @@ from lib.tally import Measured, tally
 
 SMALL = ProbeParams(
     images=70,
-    au_epochs=20,
+    au_epochs=60,
     pairs=40,
     attacked=Attacked(21, 21, 21),
     corruptions=["gaussian_noise", "contrast"],
