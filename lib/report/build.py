@@ -7,6 +7,7 @@ import pandas as pd
 
 from lib.files import write_aside
 from lib.report import names, table_formats
+from lib.report.au_tables import au_tables
 from lib.report.claims import compute_claims, write_claims
 from lib.report.draw import draw_all
 from lib.report.figures import style
@@ -57,17 +58,10 @@ def build_report(
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
     seen, eps = tuple(run["seen_corruptions"]), float(run["attack_eps"])
-    tables = all_tables(results, seen, eps) + ssl_fer_tables(scores)
+    tables = all_tables(results, seen, eps) + au_tables(scores) + ssl_fer_tables(scores)
     claims = compute_claims(results)
     drawn = draw_all(scores, histories, panels, seen, eps)
-    with write_aside(out / "tables", folder=True) as folder:
-        for table in tables:
-            for suffix, text in (
-                ("md", table_formats.markdown(table)),
-                ("tex", table_formats.latex(table)),
-                ("csv", table_formats.csv_text(table)),
-            ):
-                (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
+    table_formats.write_tables(tables, out / "tables")
     with write_aside(out / "figures", folder=True) as folder:
         for entry in drawn:
             style.save(entry.figure, folder / entry.name)
