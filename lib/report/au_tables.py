@@ -16,13 +16,9 @@ PAPERS = {"BP4D": BP4D_UNITS, "DISFA": DISFA_UNITS}
 CONDITIONS = {"clean": ("clean", "clean"), "corrupted": ("corruption", "mean"), "attacked": ("attack", "mean")}
 SAID = {"clean": "clean", "corrupted": "mean over the corruptions", "attacked": "mean over the attacks"}
 FIGURE = "F1: mean over the units of a fold, then over the folds, as AUNCE and ME-GraphAU publish it."
-LEFT_OUT = (
-    "A unit that no image is known to show, among those that a fold tests or trains on, is left out of that fold; a dash: of all. "
-    "The notes of the report name them."
-)
 THEIRS = (
-    "Published: AUNCE's README (in its history) and ME-GraphAU's; fine-tuned networks, mean over three folds of people, best epoch on "
-    "the tested images as far as is known. (!): the units do not average to the stated mean."
+    "Published: AUNCE's README (in its history) and ME-GraphAU's, single numbers without seeds or intervals. How an epoch was chosen is "
+    "not said; AUNCE's script looks at the test images after each. (!): the units do not average to the stated mean."
 )
 OURS = {
     "rendered": "Ours: rendered faces of the demo, NOT {paper}: other faces, smaller images, a smaller network, linear heads on frozen "
@@ -89,7 +85,7 @@ def unit_table(scores: Scores, dataset: str) -> Table:
     return Table(
         name=f"units_{TASK}_{dataset}",
         title=f"{names.task_label(TASK, dataset)}: each unit",
-        caption=f"Action units on {names.dataset_label(dataset)}, in percent. {_facts(scores, dataset)}",
+        caption=f"Action units on {names.dataset_label(dataset)}, in percent. {_facts(scores, dataset, attacked=True)}",
         corner="Condition",
         columns=columns,
         rows=rows,
@@ -98,7 +94,7 @@ def unit_table(scores: Scores, dataset: str) -> Table:
             FIGURE + " Pooled counts: F1 of the counts of all folds together, mean over the units.",
             READING + " Attacks see the first images only, and the drop is from the clean score of these. With few images that "
             "show a unit, its F1 under attack is of little worth.",
-            LEFT_OUT,
+            *_left_out(scores, dataset),
             _origin(dataset),
         ],
         facts=_source(scores, dataset),
@@ -127,7 +123,7 @@ def fold_table(scores: Scores, dataset: str) -> Table:
             "Heads of a fold are fitted on the people of the other folds. Their epoch is chosen on people held out from these; the last "
             "epoch is free of any choice; the best on the test images is the published habit and flatters.",
             FIGURE,
-            LEFT_OUT,
+            *_left_out(scores, dataset)[:1],
             _origin(dataset),
         ],
         facts=_source(scores, dataset),
@@ -177,6 +173,21 @@ def published_table(scores: Scores, paper: str, dataset: str | None) -> Table:
     )  # fmt: skip
 
 
+def _left_out(scores: Scores, dataset: str) -> list[str]:
+    """Which units the scores of which folds say nothing about: on the clean images, and on the attacked ones."""
+    folds, units, said = folds_measured(scores, dataset), _numbered(scores, dataset, "support_au_"), []
+    for condition, where in (("clean", ""), ("attacked", " among the attacked ones")):
+        methods = [m for m in names.ordered(scores.methods(TASK, dataset)) if scores(m, dataset, TASK, *CONDITIONS[condition])]
+        gone = {
+            unit: [f for f in folds if not any(scores(m, dataset, TASK, *CONDITIONS[condition], f"f1_au_{unit}_fold_{f}") for m in methods)]
+            for unit in (units if methods else ())
+        }
+        each = [f"AU {unit} (fold{'s' if len(of) > 1 else ''} {', '.join(map(str, of))})" for unit, of in gone.items() if of]
+        if each:
+            said.append(f"Left out, because no test image{where} or no training image is known to show it: {', '.join(each)}.")
+    return said
+
+
 def _origin(dataset: str) -> str:
     known = {"rendered": "Rendered faces are a demonstration of the pipeline, NOT BP4D or DISFA."}
     return known.get(dataset, f"The faces are those of '{dataset}', in the folds that it comes with.")
@@ -192,10 +203,11 @@ def _numbered(scores: Scores, dataset: str, prefix: str) -> list[int]:
     return sorted(int(rest) for rest in (name.removeprefix(prefix) for name in found if name.startswith(prefix)) if rest.isdecimal())
 
 
-def _facts(scores: Scores, dataset: str) -> str:
+def _facts(scores: Scores, dataset: str, attacked: bool = False) -> str:
+    facts = scores.all_facts(TASK, dataset) if attacked else scores.facts(TASK, dataset, "clean")
     few = FEW if scores.people(TASK, dataset) < FEWEST else ""
     seeds = SEEDS if scores.frame["seeds"].max() > 1 else ""
-    return f"{scores.all_facts(TASK, dataset)}. {INTERVALS.format(seeds=seeds)}{few}"
+    return f"{facts}. {INTERVALS.format(seeds=seeds)}{few}"
 
 
 def _source(scores: Scores, dataset: str) -> dict:
