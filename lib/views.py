@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from lib.device import constant
 from lib.degrade.mixture import TRAIN_CORRUPTIONS, check_mixture
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
@@ -111,33 +112,39 @@ def random_crop(images: Tensor, least_area: float, rotation: float, generator: G
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
+def luma(images: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 1, H, W]."""
+    return (images * constant(GREY, images.device, images.dtype).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
 def colour_jitter(images: Tensor, strength: float, grey: float, generator: Generator) -> Tensor:
     """Brightness, contrast, saturation by factors in [1 - strength, 1 + strength], then grey with probability ``grey``."""
-    luma = torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     x = images * uniform(images, 1 - strength, 1 + strength, generator)
-    mean = (x * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    x = mean + (x - mean) * uniform(images, 1 - strength, 1 + strength, generator)
+    mean = luma(x).mean((2, 3), keepdim=True)
+    x = x.sub_(mean).mul_(uniform(images, 1 - strength, 1 + strength, generator)).add_(mean)
     saturation = uniform(images, 1 - strength, 1 + strength, generator)
     saturation = torch.where(uniform(images, 0, 1, generator) < grey, torch.zeros_like(saturation), saturation)
-    flat = (x * luma).sum(1, keepdim=True)
-    return (flat + (x - flat) * saturation).clamp(0, 1)
+    flat = luma(x)
+    return x.sub_(flat).mul_(saturation).add_(flat).clamp_(0, 1)
 
 
 def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
     """Turn each image's hue by an angle in [-largest, largest], as a share of the circle; HSV's value and chroma stay."""
     turn = uniform(images, -largest, largest, generator)
-    value, least = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
-    chroma = value - least
     red, green, blue = images.split(1, 1)
-    divisor = torch.where(chroma == 0, 1.0, chroma)
-    hue = torch.where(
-        value == red,
-        (green - blue) / divisor,
-        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    is_red, is_green = value == red, value == green
+    hue = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
+    hue = hue.div_(chroma.clamp(min=1e-30))  # grey has no hue and no chroma: any will do
+    hue = hue.add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))).add_(6 * turn).remainder_(6)
+    # as the hue goes around, each channel falls from the largest value to the least and rises again, along ramps of a sixth
+    centre, outward, height = (
+        constant(numbers, images.device, images.dtype).view(1, 3, 1, 1)
+        for numbers in ((3.0, 2.0, 4.0), (-1.0, 1.0, 1.0), (2.0, -1.0, -1.0))
     )
-    sector = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    place = (sector + hue + 6 * turn).remainder(6)
-    return value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)
+    fall = torch.addcmul(height, outward, (hue - centre).abs_()).clamp_(0, 1)
+    return torch.addcmul(value, fall, chroma, value=-1)
 
 
 def random_blur(images: Tensor, probability: float, generator: Generator, largest: float = 1.0, radius: int = 3) -> Tensor:
@@ -147,19 +154,19 @@ def random_blur(images: Tensor, probability: float, generator: Generator, larges
     x = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)
-    chosen = uniform(images, 0, 1, generator) < probability
+    chosen = uniform(images, 0, 1, generator).flatten() < probability
+    kernel = torch.where(chosen[:, None], kernel, (x == 0).to(kernel))  # the others keep their pixels as they are
     flat = F.pad(images, (radius,) * 4, mode="reflect").flatten(0, 1)[None]
     kernel = kernel.repeat_interleave(channels, 0)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)
-    return torch.where(chosen, flat.reshape(images.shape).clamp(0, 1), images)  # white can come out a rounding error whiter
+    return flat.reshape(images.shape).clamp_(0, 1)  # white can come out a rounding error whiter
 
 
 def gradient_magnitude(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Replace a share of the images by their luma's Sobel gradient magnitude, clamped to [0, 1] [2]."""
-    luma = (images * torch.tensor(GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)).sum(1, keepdim=True)
     sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=images.device, dtype=images.dtype)
-    edges = F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="reflect"), torch.stack([sobel, sobel.T])[:, None])
+    edges = F.conv2d(F.pad(luma(images), (1, 1, 1, 1), mode="reflect"), torch.stack([sobel, sobel.T])[:, None])
     edges = edges.norm(dim=1, keepdim=True).clamp(max=1).expand_as(images)
     return torch.where(uniform(images, 0, 1, generator) < probability, edges, images)
 

@@ -37,13 +37,20 @@ def similarity(source: Tensor, target: Tensor) -> Tensor:
             target.shape not in (source.shape, source.shape[1:]):
         raise ValueError("source, target: expected [B,R,2] and [B,R,2] or [R,2] with R >= 2, got "
                          f"{list(source.shape)} and {list(target.shape)}")
+    spread = (source.double() - source.double().mean(1, keepdim=True)).square().sum((1, 2))
+    fine = torch.isfinite(spread) & (spread > 1e-12) & torch.isfinite(target).all(-1).all(-1)
+    wrong = torch.nonzero(~fine).flatten()
+    if len(wrong):
+        raise ValueError(f"source: faces {wrong[:5].tolist()} have points that are not finite or all in one place")
+    return checked_similarity(source, target)
+
+
+def checked_similarity(source: Tensor, target: Tensor) -> Tensor:
+    """``similarity`` of points that are known to be finite and apart: asks the device for nothing, so that nobody waits for it."""
     a, b = source.double(), target.double().expand(source.shape)
     a_mean, b_mean = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
     a, b = a - a_mean, b - b_mean
     spread = a.square().sum((1, 2))
-    wrong = torch.nonzero(~(torch.isfinite(spread) & (spread > 1e-12) & torch.isfinite(b).all(2).all(1))).flatten()
-    if len(wrong):
-        raise ValueError(f"source: faces {wrong[:5].tolist()} have points that are not finite or all in one place")
     # As complex numbers the best rotation and scale is sum(conj(a) b) / sum(|a|^2).
     cos = (a * b).sum((1, 2)) / spread
     sin = (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]).sum(1) / spread

@@ -36,16 +36,17 @@ def hull_cover(points: Tensor, size: tuple[int, int], hard: bool = False) -> Ten
     slope = (end[..., 0] - start[..., 0]) / torch.where(end[..., 1] == start[..., 1], 1.0, end[..., 1] - start[..., 1])
     # a level segment is cut at one end; its other end belongs to other segments
     crossing = start[..., 0, None] + (line - start[..., 1, None]) * slope[..., None]
-    cut = (top <= line) & (line <= bottom)
-    left = torch.where(cut, crossing, float("inf")).amin(1)[..., None]
-    right = torch.where(cut, crossing, float("-inf")).amax(1)[..., None]
+    cut = (top <= line) & (line <= bottom) & known[:, None, None]
+    # beyond the borders where nothing is cut: finite, so that the difference below is 0
+    left = torch.where(cut, crossing, float("inf")).amin(1).clamp(max=width + 1)[..., None]
+    right = torch.where(cut, crossing, float("-inf")).amax(1).clamp(min=-2)[..., None]
     across = torch.arange(width, device=points.device, dtype=points.dtype)
     if hard:
         cover = ((left <= across) & (across <= right)).to(points.dtype)
     else:
-        cover = (torch.minimum(right, across + 0.5) - torch.maximum(left, across - 0.5)).clamp(0, 1)
+        cover = (across + 0.5).clamp(left, right).sub_((across - 0.5).clamp(left, right))  # the part of [left, right] in it
         cover = cover.unflatten(1, (height, lines)).mean(2)
-    return (cover * known[:, None, None])[:, None]
+    return cover[:, None]
 
 
 def _edges(points: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.device import constant
+
 RIGHT_EYE, LEFT_EYE, EYES, MOUTH = slice(36, 42), slice(42, 48), slice(36, 48), slice(48, 68)  # right: the person's
 MASKED = (RIGHT_EYE, LEFT_EYE, MOUTH)
 MARGIN = 10 / 224  # [1] says 10 px, of video frames of unknown size: taken for those of VoxCeleb's 224 px crops
@@ -64,18 +66,18 @@ def part_patches(images: Tensor, landmarks: Tensor, size: int = 64, margin: floa
     check_landmarks(landmarks, images)
     height, width = images.shape[2:]
     low, high = (torch.stack(ends, 1) for ends in zip(bounds(landmarks[:, EYES]), bounds(landmarks[:, MOUTH])))  # [B, 2, 2]
-    grow = low.new_tensor([[0.0, margin * height], [0.0, 0.0]])
+    grow = constant((0.0, margin * height, 0.0, 0.0), low.device, low.dtype).view(2, 2)
     low, high = low - grow, high + grow
-    extent = low.new_tensor([width, height])
+    extent = constant((width, height), low.device, low.dtype)
     valid = known(landmarks) & ((high > low) & (high > -0.5) & (low < extent - 0.5)).all(2).all(1)
     low, high = (torch.where(valid[:, None, None], ends, other) for ends, other in ((low, 0.0), (high, 1.0)))
     centre, half = (low + high) / 2, (high - low) / 2
     side = half.amax(2, keepdim=True)
     place = (torch.arange(size, device=images.device, dtype=low.dtype) + 0.5) / size * 2 - 1
-    x, y = torch.meshgrid(place, place, indexing="xy")
-    places = centre[:, :, None, None] + torch.stack([x, y], -1) * side[:, :, None, None]  # [B, 2, size, size, 2], pixels
-    in_box = ((places - centre[:, :, None, None]).abs() <= half[:, :, None, None]).all(-1)
-    grid = (2 * places + 1) / extent - 1
-    flat = images[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
-    patches = F.grid_sample(flat, grid.flatten(0, 1).to(flat.dtype), padding_mode="zeros", align_corners=False)
-    return patches.unflatten(0, (-1, 2)) * (in_box & valid[:, None, None, None])[:, :, None], valid
+    places = centre[:, :, None] + place[:, None] * side[:, :, None]  # [B, 2, size, 2], pixels: x and y of columns and rows
+    in_box = ((places - centre[:, :, None]).abs() <= half[:, :, None]) & valid[:, None, None, None]
+    in_box = in_box[:, :, None, :, 0] & in_box[:, :, :, None, 1]
+    x, y = ((2 * places + 1) / extent - 1).to(images.dtype).unbind(-1)
+    grid = torch.stack(torch.broadcast_tensors(x[:, :, None], y[..., None]), -1).flatten(1, 2)  # one patch below the other
+    patches = F.grid_sample(images, grid, padding_mode="zeros", align_corners=False).unflatten(2, (2, size))
+    return (patches * in_box[:, None]).transpose(1, 2), valid

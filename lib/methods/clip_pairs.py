@@ -195,10 +195,9 @@ class ClipPairs(nn.Module):
         """A clip's positives get the same head: only their expressions tell them apart then."""
         wanted = uniform(faces, 0, 1, generator).flatten() < self.settings.mix_probability
         heads, head_places = batch.images[:, -1].repeat(pairs, 1, 1, 1), batch.landmarks[:, -1].repeat(pairs, 1, 1)
-        swapped = swap_faces(heads, head_places, faces, places, self.settings.swap_feather, self.released)
+        swapped = swap_faces(heads, head_places, faces, places, self.settings.swap_feather, self.released, wanted)
         failed = (wanted & ~swapped.done).sum() / wanted.sum().clamp(min=1)
-        images = torch.where(wanted[:, None, None, None], swapped.images, faces)
-        return images, torch.where(wanted[:, None, None], swapped.landmarks, places), failed
+        return swapped.images, swapped.landmarks, failed
 
     def _augmented(self, images: Tensor, landmarks: Tensor | None, generator: Generator) -> Tensor:
         if self.settings.part_mask:

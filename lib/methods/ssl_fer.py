@@ -91,8 +91,6 @@ class SslFer(nn.Module):
         if self.descriptor is not None:
             with torch.autocast(pairs.frames.device.type, enabled=False):  # who is most similar must not be a matter of rounding
                 views |= self._compared(pairs)
-            picked = false_negatives(views["similarity"], _other_view(views["images"]), views["protected"])
-            views["notes"]["picked"] = (picked >= 0).float().mean()
         return [views]
 
     @torch.no_grad()
@@ -112,7 +110,7 @@ class SslFer(nn.Module):
         z = self.embed(views["images"])
         positive = _other_view(z)
         config = self.config
-        tile = config.tile or None
+        tile, notes = config.tile or None, dict(views["notes"])
         if self.descriptor is None:
             loss = nt_xent(z, positive, config.temperature, tile=tile)
         else:
@@ -120,7 +118,9 @@ class SslFer(nn.Module):
                 z, positive, views["similarity"], config.temperature, config.false_weight, views["protected"],
                 spare_views=config.variant == "corrected", tile=tile,
             )  # fmt: skip
-        return {"loss": loss, **views["notes"], "embedding": z[: len(z) // 2]}
+            picked = false_negatives(views["similarity"], positive, views["protected"])
+            notes["picked"] = (picked >= 0).float().mean()
+        return {"loss": loss, **notes, "embedding": z[: len(z) // 2]}
 
     def optimizer(self) -> torch.optim.Optimizer:
         return adam(self, self.config.learning_rate, self.config.weight_decay)

@@ -40,6 +40,7 @@ class PartDescriptor(nn.Module):
             self.network = load_encoder(network)
         elif network != PIXELS:
             self.network = _timm_model(network, pretrained)
+            self.network.to(memory_format=torch.channels_last)
             mean, std = self.network.default_cfg["mean"], self.network.default_cfg["std"]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -68,7 +69,7 @@ class PartDescriptor(nn.Module):
             inside = grey > 0  # the padding is black, and says nothing
             mean = grey.sum((1, 2), keepdim=True) / inside.sum((1, 2), keepdim=True).clamp(min=1)
             return F.adaptive_avg_pool2d((grey - mean) * inside, 16).flatten(1)
-        return self.network((patches - self.mean) / self.std)
+        return self.network(((patches - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
 
 
 def less_mean(descriptors: Tensor, of: Tensor | None = None) -> Tensor:

@@ -2,15 +2,21 @@
 
     python -m tests.benchmarks.bench_ssl_step [--device cpu] [--clips 64] [--image-size 32]
     python -m tests.benchmarks.bench_ssl_step --device cuda --clips 128 --image-size 112 --backbone resnet50 --precision bfloat16
+    python -m tests.benchmarks.bench_ssl_step --device cuda --clips 256 --preset ssl_fer --descriptor resnet18
 
-The backbone is that of params.yaml, the images are noise and the landmarks a mean face: what they show costs nothing. A
-step is views, loss, backward, optimiser and what moves after it; its networks alone are the forward and backward pass of the
-same images (for MoCo and BYOL with the forward pass of the following network; for MaskFN with its descriptor's). Least of
-several runs, taken in turns.
+Backbone, views and precision are those of params.yaml, or of a preset on top of it, which has an image size too, unless they
+are given. The images are noise and the landmarks a mean face: what they show costs nothing. A step is views, loss, backward,
+optimiser and what moves after it; its networks alone are the forward and backward pass of the same images (for MoCo and BYOL
+with the forward pass of the following network; for MaskFN with its descriptor's, of random weights). Views: both views of all
+frames; for MaskFN its descriptors are counted apart. The share is that of the views in the step. Least of several runs, taken
+in turns.
 """
 
 import argparse
+import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -56,18 +62,18 @@ def seconds(works: list, device, runs: int) -> list[float]:
     return best
 
 
-def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, options, device) -> tuple[float, float, float]:
+def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, options, device) -> list[float]:
+    """Seconds of a step, of its networks, of its views without and with descriptors."""
     method = build_method(name, METHODS[name](head_hidden=256, **settings), network, views).to(device).train()
     optimizer, generator = method.optimizer(), torch.Generator(device).manual_seed(0)
     hard, swap = getattr(method.config, "hard_neg", False), method.config.face_swap
     batch = clips(options.clips, 2 + 2 * hard + swap, options.image_size, device)
     made = method.views(batch, generator)[0]
-
-    def casting():
-        return torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
+    half = options.precision == "bfloat16"
+    frames = 2 + 2 * hard
 
     def step():
-        with casting():
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             terms = method.loss(method.views(batch, generator)[0])
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
@@ -77,49 +83,68 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
 
     def networks():
         method.zero_grad(set_to_none=True)
+        if getattr(method, "descriptor", None) is not None:
+            method.descriptor(batch.images[:, :frames].flatten(0, 1), batch.landmarks[:, :frames].flatten(0, 1))
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            out = embedded()
+        sum(z.float().sum() for z in out).backward()
+
+    def embedded():
         if name == "moco":
             with torch.no_grad():
                 method.key_head(method.key_network(made["key"]))
-            out = [method.head(method.network(made["query"]))]
+            return [method.head(method.network(made["query"]))]
         elif name == "byol":
             with torch.no_grad():
                 for view in ("first", "second"):
                     method.target_projector(method.target_network(made[view]))
-            out = [method.predictor(method.projector(method.network(made[view]))) for view in ("first", "second")]
-        else:
-            out = [method.embed(made["images"])]
-        return sum(z.sum() for z in out)
+            return [method.predictor(method.projector(method.network(made[view]))) for view in ("first", "second")]
+        return [method.embed(made["images"])]
 
-    def alone():
-        with casting():
-            total = networks()
-        total.backward()
+    works = [step, networks, lambda: method.pairs(batch, generator), lambda: method.views(batch, generator)]
+    return seconds(works, device, options.runs)
 
-    return tuple(seconds([step, alone, lambda: method.views(batch, generator)], device, options.runs))
+
+def settings_of(name: str | None):
+    """params.yaml, with the preset ``name`` on top."""
+    if name is None:
+        return load()
+    from lib import preset  # not everywhere that this is run is there what a preset is read with
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(shutil.copy("params.yaml", folder))
+        preset.apply(name, path)
+        return load(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--backbone", help="a timm model, in place of the one of params.yaml")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"), help="of schedule.precision")
+    parser.add_argument("--image-size", type=int, help="px; default 32, or the preset's")
+    parser.add_argument("--backbone", help="a timm model, in place of the one of the settings")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="in place of that of the settings")
+    parser.add_argument("--preset", help="published settings: a file of lib/presets")
+    parser.add_argument("--descriptor", default="pixels", help="MaskFN's, as in params.yaml; a network has random weights")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=list(RUNS), choices=list(RUNS))
     options = parser.parse_args()
-    device, params = torch.device(options.device), load()
+    device, params = torch.device(options.device), settings_of(options.preset)
+    options.image_size = options.image_size or (params.prepare.image_size if options.preset else 32)
+    options.precision = options.precision or params.schedule.precision
     backbone = (options.backbone, {}) if options.backbone else (params.network.backbone, params.network.backbone_args)
     network = EncoderConfig(options.image_size, *backbone)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
     print(f"{where}, torch {versions()['torch']}, {torch.get_num_threads()} threads", end="; ")
-    print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}, {options.precision}")
-    print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s}")
+    print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}, {options.precision}", end=", ")
+    print(f"descriptor {options.descriptor}")
+    print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s} {'share':>7s} {'+ descriptors':>13s}")
     for label in options.only:
         name, settings = RUNS[label]
-        settings = settings | ({} if name == "byol" else {"descriptor": "pixels"})
-        step, alone, views = step_and_networks(name, settings, network, params.views, options, device)
-        print(f"{label:20s} {1e3 * step:6.1f} ms {1e3 * alone:6.1f} ms {step / alone:6.2f} {1e3 * views:6.1f} ms", flush=True)
+        settings = settings | ({} if name == "byol" else {"descriptor": options.descriptor, "descriptor_pretrained": False})
+        step, alone, views, described = step_and_networks(name, settings, network, params.views, options, device)
+        print(f"{label:20s} {1e3 * step:6.1f} ms {1e3 * alone:6.1f} ms {step / alone:6.2f} {1e3 * views:6.1f} ms"
+              f" {views / step:7.1%} {1e3 * described:10.1f} ms", flush=True)  # fmt: skip
     profile(options, params.views, device)
 
 
@@ -133,15 +158,16 @@ def profile(options, views, device) -> None:
     parts = {
         "crop, rotation, mirror": lambda: random_crop(images, views.crop, views.rotation, generator),
         "colour": lambda: colour_jitter(images, views.colour, views.grey, generator),
-        "hue (released)": lambda: hue_jitter(images, 0.2, generator),
-        "blur (released)": lambda: random_blur(images, 0.5, generator, 2.0, 1),
+        "hue": lambda: hue_jitter(images, 0.2, generator),
+        "blur": lambda: random_blur(images, 0.5, generator),
+        "blur of 3 taps (released)": lambda: random_blur(images, 0.5, generator, 2.0, 1),
         "cover a part": lambda: cover_part(images, places, part, chosen),
         "CutMix, half": lambda: cut_mix(images[half:], 0.8, generator),
         "FaceSwap, half": lambda: swap_faces(images[:half], places[:half], images[half:], places[half:]),
     }
     print(f"views of {options.clips} clips x 4 frames = {len(images)} images:")
     for name, took in zip(parts, seconds(list(parts.values()), device, options.runs)):
-        print(f"  {name:24s} {1e3 * took:7.1f} ms  {1e6 * took / len(images):6.1f} us an image")
+        print(f"  {name:26s} {1e3 * took:7.1f} ms  {1e6 * took / len(images):6.1f} us an image")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from scipy.spatial import ConvexHull
 
 from lib.degrade.occluders import MEAN_FACE
 from lib.faces.sample import sample_faces
-from lib.faces.swap import FITTED, LOWER, UPPER, swap_faces
+from lib.faces.swap import FITTED, LOWER, UPPER, _blur_matrix, swap_faces
 
 SIDE = 48
 
@@ -143,6 +143,29 @@ def test_failures_leave_image_and_landmarks_and_are_told(faces):
     assert torch.allclose(alone.images[0], swapped.images[4], atol=1e-5)
 
 
+def test_what_is_not_wanted_stays(faces):
+    images, landmarks = faces
+    wanted = torch.tensor([True, False, True])
+    every = swap_faces(images[:3], landmarks[:3], images[3:], landmarks[3:])
+    some = swap_faces(images[:3], landmarks[:3], images[3:], landmarks[3:], wanted=wanted)
+    assert torch.equal(some.done, wanted) and torch.equal(some.images[1], images[4]) and torch.equal(some.landmarks[1], landmarks[4])
+    assert torch.equal(some.images[wanted], every.images[wanted])
+    assert torch.equal(some.landmarks[wanted], every.landmarks[wanted])
+
+
+@pytest.mark.parametrize(("length", "radius"), [(1, 3.0), (2, 9.0), (5, 2.0), (9, 20.0), (12, 5.0)])
+def test_a_blur_matrix_mirrors_at_both_edges(length, radius):
+    sigma = torch.tensor([1.5, 4.0])
+    matrices = _blur_matrix(length, sigma, torch.full((2,), radius))
+    radius = min(int(radius), length - 1)
+    for matrix, s in zip(matrices, sigma.numpy()):
+        rows = np.eye(length)
+        weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / s) ** 2)
+        padded = [np.pad(row, radius, "reflect") if radius else row for row in rows]
+        slow = np.stack([np.convolve(row, weights / weights.sum(), "valid") for row in padded])
+        assert np.allclose(matrix.numpy(), slow.T, atol=1e-6)
+
+
 def test_a_rendered_expression_moves_to_another_head():
     images, rows, _ = sample_faces(2, seed=3, image_size=64, expression="happiness", frontal=True)
     images = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
@@ -160,6 +183,7 @@ def test_bad_input(faces):
         (lambda: swap_faces(images[:2], landmarks[:2], images[:3], landmarks[:3]), r"heads, faces: expected both \[B, 3, H, W\]"),
         (lambda: swap_faces(images, landmarks[:2], images, landmarks), r"landmarks: expected float \[6, 68, 2\]"),
         (lambda: swap_faces(images, landmarks, images, landmarks, -0.1), "feather: expected a sigma >= 0, got -0.1"),
+        (lambda: swap_faces(images, landmarks, images, landmarks, wanted=torch.ones(5).bool()), r"wanted: expected bool \[6\], got"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
