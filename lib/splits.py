@@ -110,12 +110,12 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
 
 
 def check_other_people(learnt: Iterable[FaceTable], tested: Iterable[FaceTable]) -> None:
-    """Two tables of one source, such as bp4d and au_lists of BP4D, show the same people.
+    """Two tables of one source, such as bp4d and au_lists of BP4D, show the same people; those of DISFA+ are of DISFA.
 
     Raises:
         DatasetError: names the source.
     """
-    both = {table.source.casefold() for table in learnt} & {table.source.casefold() for table in tested}
+    both = set.intersection(*({table.source.casefold().rstrip("+") for table in tables} for tables in (learnt, tested)))
     if both:
         raise DatasetError(f"test_folds: the set that is learnt from and the one that is tested are both {', '.join(sorted(both))}: the"
                            " encoder would have seen the people it is tested on; name the same set twice")  # fmt: skip

@@ -100,6 +100,11 @@ def test_the_same_people_under_another_name(data):
     tables = [open_dataset("bp4d", data / name, complete=False) for name in ("bp4d", "other")]
     with pytest.raises(DatasetError, match="test_folds: the set that is learnt from and the one that is tested are both bp4d"):
         check_other_people(tables[:1], tables[1:])
+    tables[0].source, tables[1].source = "DISFA+", "DISFA"
+    with pytest.raises(DatasetError, match="are both disfa"):
+        check_other_people(tables[:1], tables[1:])
+    tables[1].source = "ORL"
+    check_other_people(tables[:1], tables[1:])
 
 
 def test_without_test_folds_people_are_dealt_and_it_is_said(data, capsys):
