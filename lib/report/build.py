@@ -14,7 +14,7 @@ from lib.report.figures import style
 from lib.report.html import write_html
 from lib.report.ssl_fer import ssl_fer_tables
 from lib.report.summary import Scores
-from lib.report.tables import all_tables
+from lib.report.tables import Table, all_tables
 
 PANELS = {
     "corruptions": ("names", "images"),
@@ -58,7 +58,7 @@ def build_report(
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
     seen, eps = tuple(run["seen_corruptions"]), float(run["attack_eps"])
-    tables = all_tables(results, seen, eps) + au_tables(scores) + ssl_fer_tables(scores)
+    tables = report_tables(results, seen, eps)
     claims = compute_claims(results)
     drawn = draw_all(scores, histories, panels, seen, eps)
     table_formats.write_tables(tables, out / "tables")
@@ -75,6 +75,12 @@ def build_report(
             encoding="utf-8",
         )
     return write_html(results, tables, drawn, claims, run, panels["left_out"], out)
+
+
+def report_tables(results: pd.DataFrame, seen: tuple[str, ...], eps: float) -> list[Table]:
+    """Every table of the report: of each task and family, of action units, and the papers' tables with ours beside."""
+    scores = Scores(results)
+    return all_tables(results, seen, eps) + au_tables(scores) + ssl_fer_tables(scores)
 
 
 def metrics(scores: Scores) -> dict:

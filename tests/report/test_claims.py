@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lib.report.build import report_tables
 from lib.report.claims import answer, compute_claims, read_claims, write_claims
 from lib.report.table_formats import csv_text, latex, markdown
-from lib.report.tables import all_tables
 from lib.results import read_results
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -174,7 +174,7 @@ def test_committed_claims_and_tables_are_those_of_the_committed_results():
     results = read_results(REPORTS / "results.csv")
     assert read_claims(REPORTS / "claims.json") == compute_claims(results)
     run = json.loads((REPORTS / "run.json").read_text())
-    tables = all_tables(results, tuple(run["seen_corruptions"]), run["attack_eps"])
+    tables = report_tables(results, tuple(run["seen_corruptions"]), run["attack_eps"])
     wanted = {
         f"{t.name}.{suffix}": write(t)
         for t in tables
