@@ -152,9 +152,9 @@ class ProbeParams:
 def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[str]]:
     """What a table can be probed for: the test images of each task asked for, and a sentence for whatever it cannot.
 
-    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of the 12 of BP4D; verification
-    ``identity`` and 20 people; valence and arousal ``valence``, ``arousal`` and ``split``; fine-tuning two people to fit on. The
-    images of all tasks begin alike.
+    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of BP4D's 12 (or all of DISFA's 8);
+    verification ``identity`` and 20 people; valence and arousal ``valence``, ``arousal`` and ``split``; fine-tuning two people
+    to fit on. The images of all tasks begin alike.
 
     Raises:
         ValueError: the table has no test images.

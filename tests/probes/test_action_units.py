@@ -67,6 +67,8 @@ def test_where_all_images_are_tested_it_is_the_linear_evaluation(synthetic_faces
     rows = {row.metric: row.value for row in rows}
     for choice in ("last", "best_on_test"):
         assert rows[f"{choice}_f1"] == pytest.approx(100 * found.scores[choice].f1_macro)
+    for name in ("auc", "auc_au_12", "support_au_12", "f1_pooled", "f1_au_12_fold_3"):
+        assert rows[name] == pytest.approx(mine[name])
 
 
 def test_every_number_is_scikit_learns(task):
