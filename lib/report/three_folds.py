@@ -26,9 +26,10 @@ SEVERAL = -1.0  # stands for the severity of a row over several
 def join_folds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Results of three runs that tested fold 1, 2 and 3 -> results of action units over all of them.
 
-    A metric is the mean over the folds that have it, counts are sums; F1 of pooled counts is computed from these. The folds'
-    people are others, so the interval's half-widths go together as the root of their squares, over the number of folds; that
-    of the pooled F1 is put together in the same way around the pooled value.
+    A metric is the mean over the folds that have it, counts are sums; F1 of pooled counts is computed from these for clean images,
+    and left out for means over conditions, which mean counts do not determine. The folds' people are others, so the interval's
+    half-widths go together as the root of their squares, over the number of folds; that of the pooled F1 likewise, around its
+    own value.
 
     Raises:
         ValueError: not one run for each fold, other encoders, seeds or data sets, or a condition that only some runs measured.
@@ -61,7 +62,8 @@ def join_folds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     ).reset_index()  # fmt: skip
     counts = joined["metric"].str.startswith(COUNTS)
     joined.loc[counts, "value"] = joined.loc[counts, "total"]
-    pooled = joined["metric"] == "f1_pooled"
+    joined = joined[(joined["metric"] != "f1_pooled") | (joined["family"] == "clean")]
+    pooled, counts = joined["metric"] == "f1_pooled", counts[joined.index]
     joined.loc[pooled, "value"] = _pooled(joined, joined[pooled])
     over = np.where(counts, 1, joined["folds"])
     joined["ci_low"] = joined["value"] - np.sqrt(joined["below"]) / over

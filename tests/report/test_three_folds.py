@@ -41,7 +41,7 @@ def test_joined_runs_are_the_run_of_all_folds(runs):
     mine, theirs = (run[(run["family"] == "corruption") & run["severity"].isna()] for run in (joined, whole))  # contrast: no randomness
     for metric in ("f1", "drop", "f1_au_4"):
         assert number(mine, metric, "corruption", "contrast") == pytest.approx(number(theirs, metric, "corruption", "contrast"), abs=1e-3)
-    assert number(mine, "f1_pooled", "corruption", "mean") == pytest.approx(number(theirs, "f1_pooled", "corruption", "mean"), abs=1e-3)
+    assert "f1_pooled" not in set(mine["metric"]) and "f1_pooled" in set(theirs["metric"])  # mean counts do not say it
 
 
 def test_what_is_joined_by_hand(runs):
