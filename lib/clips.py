@@ -10,39 +10,12 @@ draw does not fit is left out; of the hard negatives' two sides one is drawn fir
 nearest behind never come.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 WEIGHTINGS = ("uniform", "increasing", "decreasing")
 SHOWN = 10  # clips that a message names
-
-
-@dataclass(frozen=True)
-class ClipBatch:
-    """Some frames of each of B clips, on one device. Which frame is which, the method's ``items`` says.
-
-    images: [B, k, 3, H, W] in [0, 1]. landmarks: [B, k, 68, 2] in pixels, or None where the set has none. clip: [B] long,
-    the number of the clip.
-    """
-
-    images: Tensor
-    landmarks: Tensor | None
-    clip: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-def read_clips(table, rows: Tensor, device: torch.device) -> ClipBatch:
-    """The frames ``rows`` [B, k] long of a FaceTable, read in one go; the first column says which clip it is."""
-    flat = rows.flatten()
-    images = table.images(flat).to(device).float() / 255
-    landmarks = table.landmarks(flat).to(device).unflatten(0, rows.shape) if table.has_landmarks else None
-    clip = torch.as_tensor(np.asarray(table.column("clip"))[rows[:, 0].numpy()].astype(np.int64)).to(device)
-    return ClipBatch(images.unflatten(0, rows.shape), landmarks, clip)
 
 
 def time_offsets(fps: float, interval: float, weighting: str = "decreasing") -> tuple[np.ndarray, np.ndarray]:

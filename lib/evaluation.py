@@ -5,8 +5,6 @@ and every training seed. Attacks go through the whole model: restorer, encoder a
 """
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,11 +14,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib.conditions import DRAW_SEED, Job, attack_jobs, check_jobs, corruption_jobs, source_of, to_numpy
-from lib.cores import each
+from lib.conditions import DRAW_SEED, Job, attack_jobs, check_jobs, corruption_jobs, to_numpy
 from lib.degrade.attacks import ATTACKS
 from lib.degrade.corruptions import CORRUPTIONS
-from lib.files import write_aside
 from lib.probes.action_units import RECIPE, action_unit_rows, action_units_task, left_out_of
 from lib.probes.affect import affect_rows, affect_task
 from lib.probes.expression import expression_rows, expression_task
@@ -33,14 +29,10 @@ from lib.probes.task import Task, TaskLeftOut
 from lib.probes.verification import draw_pairs, verification_task
 from lib.progress import Progress
 from lib.results import results_frame
+from lib.resume import fingerprint, finished
 from lib.strong_attacks import Strong, strong_jobs
 from lib.tally import Measured, tally
 
-# what the scores depend on; how they are summed up (tally, bootstrap) is not among it
-CODE = (
-    "evaluation.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "views.py", "probes", "degrade", "models",
-    "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
-)  # fmt: skip
 TASKS = ("expression", "action_units", "verification", "valence_arousal")
 BESIDE = {**BY_NEIGHBOURS, **FINETUNED}  # further readers of a task's images: name -> its linear probe, which is one of TASKS
 
@@ -143,6 +135,8 @@ class ProbeParams:
             raise ValueError("severities must not be empty while there are corruptions")
         if not self.check_steps or min(self.check_steps) < 1:
             raise ValueError(f"check_steps must hold numbers of steps >= 1, got {self.check_steps}")
+        if max([self.eps, *self.sweep]) > 255:
+            raise ValueError(f"eps and sweep are in 255ths of the pixels' range, so at most 255, got {self.eps:g} and {self.sweep}")
         if any(eps <= 0 for eps in self.sweep) or self.eps in self.sweep:
             raise ValueError(
                 f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}"
@@ -291,44 +285,44 @@ def evaluate(
             name: {(table.name, task.name): task for table in tables for task in tasks_of(model, table, params, device)}
             for name, model in surrogates.items()
         }
-        jobs = []
-        for group in filter(None, groups):
-            kept = Path(shared) if shared else None
-            rows = torch.cat([task.rows for task in tasks if task.table is group[0].table])
-            jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept, rows)
-        grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
-        for task in tasks:
-            jobs += attack_jobs(
-                task,
-                params.attacks,
-                steps=params.steps,
-                sweep=params.sweep,
-                items=params.attacked.of(task.name),
-                **grid,
-            )
-            if checks and task.made_on is None:
-                base = task.table.name, FINETUNED.get(task.name, task.name)
-                twins = {name: fitted[base] for name, fitted in others.items()}
-                jobs += check_jobs(
-                    task, twins, steps=params.check_steps, queries=params.queries, items=params.checked, **grid
-                )
-                jobs += strong_jobs(task, params.strong, params.eps, params.batch_size, device)
+        jobs = planned_jobs(groups, others, params, device=device, shared=shared, checks=checks)
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
-        there = {job.name for job in jobs if (folder / f"{job.name}.npz").exists()}
-        done = sum(job.cost for job in jobs if job.name in there)
-        meter = progress(sum(job.cost for job in jobs), f"evaluate {method}", start=done)
         measured = {task: [] for task in tasks}
-        for job, found in zip(jobs, each(lambda job: finished_or_run(job, folder), jobs, device)):
+        for job, found in finished(jobs, folder, device, lambda total, start: progress(total, f"evaluate {method}", start=start)):
             for cell, scores in zip(job.cells, found, strict=True):
                 measured[cell.task].append(Measured(cell.family, cell.condition, cell.severity, scores))
-            if job.name not in there:
-                meter.step(job.cost, job.name)
     rows, order = [], {name: i for i, name in enumerate(params.attacks)}
     for task, scores in zip(tasks, clean):
         measured[task].sort(key=lambda m: order[m.condition] if m.family == "attack" else 0)  # in the order asked for
         found = measured[task] + known_sweep(params, params.attacked.of(task.name), scores, measured[task])
         rows += tally(task, scores, found, method=method, seed=seed, resamples=params.resamples, seen=seen)
     return results_frame(rows)
+
+
+def planned_jobs(
+    groups: Sequence[Sequence[Task]], others: Mapping[str, Mapping[tuple[str, str], Task]], params: ProbeParams, *, device,
+    shared: str | Path | None, checks: bool,
+) -> list[Job]:  # fmt: skip
+    """All conditions of the ``groups`` of tasks, each of one table and one encoder: corruptions first, then what is made task by task.
+
+    ``others``: surrogate -> (table, task) -> its task, for the ``checks``. ``shared``: as for :func:`evaluate`.
+    """
+    groups, jobs = [group for group in groups if group], []
+    tasks = [task for group in groups for task in group]
+    kept = Path(shared) if shared else None
+    for group in groups:
+        rows = torch.cat([task.rows for task in tasks if task.table is group[0].table])
+        jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept, rows)
+    grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
+    for task in tasks:
+        attacked = params.attacked.of(task.name)
+        jobs += attack_jobs(task, params.attacks, steps=params.steps, sweep=params.sweep, items=attacked, **grid)
+        if checks and task.made_on is None:
+            base = task.table.name, FINETUNED.get(task.name, task.name)
+            twins = {name: fitted[base] for name, fitted in others.items()}
+            jobs += check_jobs(task, twins, steps=params.check_steps, queries=params.queries, items=params.checked, **grid)
+            jobs += strong_jobs(task, params.strong, params.eps, params.batch_size, device)
+    return jobs
 
 
 @torch.no_grad()
@@ -346,43 +340,3 @@ def known_sweep(params: ProbeParams, attacked: int, clean: np.ndarray, measured:
     size = min(attacked, len(clean))
     own = [m for m in measured if (m.family, m.condition) == ("attack", "pgd")]
     return [Measured("sweep", "pgd", 0, clean[:size]), *(Measured("sweep", "pgd", params.eps, m.scores) for m in own)]
-
-
-def finished_or_run(job: Job, folder: Path) -> list[np.ndarray]:
-    """The job's scores from its file in ``folder``, or from running it; then the file is there."""
-    path = folder / f"{job.name}.npz"
-    if not path.exists():
-        with write_aside(path) as aside, open(aside, "wb") as file:
-            np.savez(file, *job.run())
-    with np.load(path) as saved:
-        return [saved[f"arr_{i}"] for i in range(len(job.cells))]
-
-
-def fingerprint(
-    encoders: Sequence[nn.Module], tasks: Sequence[Task], clean: Sequence[np.ndarray], params: ProbeParams, device
-) -> str:
-    """What the scores of an evaluation depend on, as 16 hex digits: two that agree may share finished conditions.
-
-    The probes stand in by their clean scores. Parameters that choose
-    conditions, or that only the summary uses, are left out.
-    """
-    digest = hashlib.sha256()
-    no_matter = ("corruptions", "severities", "attacks", "sweep", "resamples")
-    settings = {name: value for name, value in asdict(params).items() if name not in no_matter}
-    digest.update(json.dumps([settings, torch.__version__, torch.device(device).type]).encode())
-    for encoder in encoders:
-        digest.update(f"{encoder!r} {getattr(encoder, 'config', None)!r}".encode())
-        for name, tensor in encoder.state_dict().items():
-            digest.update(
-                f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.cpu().contiguous().numpy().tobytes()
-            )
-    for task, scores in zip(tasks, clean):
-        digest.update(f"{task.table.name} {task.name} {scores.shape}".encode())
-        places = task.table.column("landmarks")[task.rows.numpy()] if "landmarks" in task.table.columns else np.array([])
-        for part in (scores, task.rows.numpy(), task.labels.cpu().numpy(), places):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        for rows in task.rows.split(params.batch_size):  # a batch at a time: a test set may be larger than memory
-            digest.update(task.table.images(rows).numpy().tobytes())
-    for source in source_of(*CODE):
-        digest.update(source)
-    return digest.hexdigest()[:16]

@@ -17,6 +17,8 @@ import yaml
 from lib.evaluation import ProbeParams
 from lib.methods import METHODS
 from lib.models.controls import KINDS
+from lib.models.named import is_named
+from lib.models.start import IMAGENET, SCRATCH
 from lib.training import Schedule
 from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root
@@ -138,7 +140,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Params:
-    """All of params.yaml."""
+    """All of params.yaml. ``methods`` also holds the entries of the group ``continued``."""
 
     seed: int
     demo: Demo
@@ -189,7 +191,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _parse_top(tree) -> Params:
     fields = {f.name: f.type for f in dataclasses.fields(Params)}
-    _check_keys(tree, fields, set(fields), "")
+    _check_keys(tree, [*fields, "continued"], set(fields), "")
     values = {}
     for name, kind in fields.items():
         if name == "methods":
@@ -198,6 +200,10 @@ def _parse_top(tree) -> Params:
             values[name] = {key: _parse(entry, Control, f"controls.{key}") for key, entry in _entries(tree, name)}
         else:
             values[name] = _parse(tree[name], kind, name)
+    continued = {"continued": tree.get("continued", {})}
+    continued = {key: _parse_method(entry, f"continued.{key}") for key, entry in _entries(continued, "continued")}
+    _check_inits(values["methods"], continued)
+    values["methods"] |= continued
     for key, method in values["methods"].items():
         if method.surrogate not in values["methods"] or method.surrogate == key:
             others = ", ".join(name for name in values["methods"] if name != key)
@@ -214,6 +220,30 @@ def _parse_top(tree) -> Params:
         except ValueError as error:
             raise ParamsError(f"methods.{key}.epochs: {error}") from None
     return params
+
+
+def _check_inits(methods: dict[str, Method], continued: dict[str, Method]) -> None:
+    """Entries that begin with another's encoder stand under ``continued``, where the pipeline trains that one first."""
+    for key, method in methods.items():
+        init = getattr(method.config, "init", SCRATCH)
+        if key in continued:
+            raise ParamsError(f"continued.{key}: a method has that name too; rename one of them")
+        if init not in (SCRATCH, IMAGENET) and not is_named(init):
+            raise ParamsError(
+                f"methods.{key}.init: expected {SCRATCH}, {IMAGENET} or PATH@DIGEST of an encoder, got {init!r}; what begins with the"
+                " encoder of another entry stands under 'continued', so that the pipeline trains that one first"
+            )
+    for key, method in continued.items():
+        init = getattr(method.config, "init", None)
+        if init is None:
+            raise ParamsError(f"continued.{key}.method: {method.method} has no init, so it cannot begin with an encoder; aunce can")
+        chain = [key]
+        while init in continued and init not in chain:
+            chain.append(init)
+            init = continued[init].config.init
+        if init not in methods:
+            known = ", ".join(name for name in (*methods, *continued) if name != key)
+            raise ParamsError(f"continued.{chain[-1]}.init: expected another entry ({known}) without a circle, got {init!r}")
 
 
 def _entries(tree: dict, name: str):

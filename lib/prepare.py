@@ -14,7 +14,7 @@ import torch
 from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
 from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
 from lib.datasets.errors import named
-from lib.faces.framing import fit_faces
+from lib.faces.framing import cut_faces, fit_faces
 from lib.faces.shards import PackedWriter, open_packed
 from lib.files import write_aside
 from lib.progress import Progress
@@ -32,10 +32,11 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl. Any other name is the user's: a packed
     set, one of the registered data sets of that name, or any folder of images; there, without a column ``split``,
     people are dealt 80/10/10 by a hash of their name, without ``fold`` the probes' people go into 3 folds. Faces with
-    landmarks are aligned (lib.faces.framing; the column ``roll``, no longer true then, goes), others cut to the central
-    square; where a set has landmarks of some faces only, the notes count and name the others. ``options`` are those of the
-    data set's own reader, such as ``{"classes": 7}`` of affectnet. With ``test_folds`` the people are dealt by the set's own
-    folds instead: see :func:`lib.splits.by_folds`; ``learnt``: whether encoders learn from the others.
+    landmarks are aligned (lib.faces.framing; the column ``roll``, no longer true then, goes), those of a set without are cut
+    to the central square. All faces of a set are framed alike: where the landmarks of some are not known, these are left out,
+    counted and named; where they are more than half, none is aligned. ``options`` are those of the data set's own reader, such
+    as ``{"classes": 7}`` of affectnet. With ``test_folds`` the people are dealt by the set's own folds instead: see
+    :func:`lib.splits.by_folds`; ``learnt``: whether encoders learn from the others.
 
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
@@ -94,11 +95,12 @@ def _packed(tables: Mapping[str, FaceTable], out_root: Path, dataset: str, image
     """Pack the tables; -> their summaries."""
     said = {}
     for name, table in tables.items():
-        notes = [*table.notes, *(lacking := _not_aligned(table))]
-        _pack(table, out_root / name, name, image_size, shard_rows, notes)
-        said[name] = summarise(open_packed(out_root / name)) | {"aligned": table.has_landmarks}
+        table, aligned, lacking = _framed_alike(table)
         for note in lacking:
             print(f"{name}: {note}")
+        notes = [*table.notes, *lacking]
+        _pack(table, out_root / name, name, image_size, shard_rows, aligned, notes)
+        said[name] = summarise(open_packed(out_root / name)) | {"aligned": aligned}
         if notes:
             said[name]["notes"] = notes
         if dataset != DEMO and not _can_be_probed(table.rows):
@@ -128,29 +130,33 @@ def _can_be_probed(rows: pd.DataFrame) -> bool:
     return labelled or test["identity"].nunique() >= PEOPLE_TO_VERIFY
 
 
-def _pack(table: FaceTable, root: Path, name: str, image_size: int, shard_rows: int, notes: Sequence[str]) -> None:
+def _pack(
+    table: FaceTable, root: Path, name: str, image_size: int, shard_rows: int, aligned: bool, notes: Sequence[str]
+) -> None:  # fmt: skip
     size = (image_size, image_size)
     batch = 1 if table.image_size is None else max(1, _BATCH_VALUES // (3 * table.image_size[0] * table.image_size[1]))
     progress = Progress(len(table), f"preparing {name}, images")
     # Alignment takes the head's roll away, so the angle would no longer be true of the picture.
-    rows = table.rows.drop(columns="roll", errors="ignore") if table.has_landmarks else table.rows
+    rows = table.rows.drop(columns="roll", errors="ignore") if aligned else table.rows
     with PackedWriter(root, name=name, source=table.source, licence=table.licence, credit=table.credit,
                       notes=notes, shard_rows=shard_rows) as writer:
         for start in range(0, len(table), batch):
             index = np.arange(start, min(start + batch, len(table)))
             part = rows.iloc[index].copy()
-            images, points, masks = _fitted(table, index, size)
+            images, points, masks = _fitted(table, index, size, aligned)
             if points is not None:
                 part["landmarks"] = list(points.reshape(len(index), -1).numpy())
             writer.add(images.permute(0, 2, 3, 1).numpy(), part, None if masks is None else masks.numpy())
             progress.step(len(index))
 
 
-def _fitted(table: FaceTable, index: np.ndarray,
-            size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+def _fitted(table: FaceTable, index: np.ndarray, size: tuple[int, int],
+            aligned: bool) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """Images, landmarks and masks of some rows in the new size."""
     images, masks = table.images(index), table.masks(index) if table.has_masks else None
     points = table.landmarks(index) if table.has_landmarks else None
+    if points is not None and not aligned:
+        return cut_faces(images, points, size, masks)
     try:
         return fit_faces(images, points, size, masks)
     except ValueError as error:
@@ -159,13 +165,22 @@ def _fitted(table: FaceTable, index: np.ndarray,
         raise DatasetError(f"{table.name}: cannot align the faces of {where}: {error}") from error
 
 
-def _not_aligned(table: FaceTable) -> list[str]:
-    """A note on the faces without all landmarks, in a set that has some."""
+def _framed_alike(table: FaceTable) -> tuple[FaceTable, bool, list[str]]:
+    """The faces that one framing does for, whether it is alignment, and a note on those without all landmarks.
+
+    An aligned face and the central square of a picture differ so much that a network would tell them apart by that.
+    """
     if not table.has_landmarks:
-        return []
-    lacking = np.flatnonzero(~np.isfinite(table.column("landmarks")).all((1, 2)))
+        return table, False, []
+    known = np.isfinite(table.column("landmarks")).all((1, 2))
+    if known.all():
+        return table, True, []
+    lacking = np.flatnonzero(~known)
     names = table.rows["file"].iloc[lacking].tolist() if "file" in table.rows else [f"row {row}" for row in lacking]
-    return [named(names, "faces without all landmarks, cut to the central square instead of aligned")] if names else []
+    if known.mean() < 0.5:
+        what = "faces without all landmarks: more than half, so that none of the set is aligned and all are cut to the central square"
+        return table, False, [named(names, what)]
+    return table.select(known), True, [named(names, "faces without all landmarks are left out, as the others are aligned")]
 
 
 def summarise(table: FaceTable) -> dict:

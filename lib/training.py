@@ -20,17 +20,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lib.clips import read_clips
 from lib.files import write_aside
+from lib.loading import ahead, read
 from lib.models.encoder import WEIGHTS, save_encoder
 from lib.progress import Progress
+from lib.step_values import METER, under_way
 
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
 PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
 CODE = (
-    "training.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade", "faces/align.py",
-    "faces/hull.py", "faces/parts.py", "faces/swap.py",
+    "training.py", "step_values.py", "loading.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade",
+    "faces/align.py", "faces/hull.py", "faces/parts.py", "faces/swap.py",
 )  # what a trained encoder depends on  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def train(
     """
     if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
         raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
-    items, drawn = _items(method, table, seed, 0), 0
+    items = _items(method, table, seed, 0)
     steps_per_epoch = len(items) // schedule.batch_size
     if not steps_per_epoch:
         what = "images" if items.dim() == 1 else "clips"
@@ -122,46 +123,62 @@ def train(
     saved = began = time.monotonic()
     before = history[-1]["seconds"] if history else 0.0
 
-    while step < steps_per_epoch * schedule.epochs:
-        epoch, position = divmod(step, steps_per_epoch)
-        if epoch != drawn:
-            items, drawn = _items(method, table, seed, epoch), epoch
-        index = items[position * schedule.batch_size : (position + 1) * schedule.batch_size]
-        batch = table.images(index).to(device).float() / 255 if index.dim() == 1 else read_clips(table, index, device)
+    def batches_from(step: int):
+        """The rows that each step reads, from this step on."""
+        rows, drawn = items, 0
+        for coming in range(step, steps_per_epoch * schedule.epochs):
+            epoch, position = divmod(coming, steps_per_epoch)
+            if epoch != drawn:
+                rows, drawn = _items(method, table, seed, epoch), epoch
+            yield rows[position * schedule.batch_size : (position + 1) * schedule.batch_size]
+
+    def settle() -> None:
+        """Read the losses of the step that was queued last."""
+        means = {}
+        for read_values in waiting:
+            values = read_values()
+            _check_finite(values, step - 1, label)
+            for name, value in values.items():
+                means[name] = value if name in METER else means.get(name, 0.0) + value
+        waiting.clear()
+        for name, value in means.items():
+            sums[name] = sums.get(name, 0.0) + value
+        progress.step(note=f"loss {means['loss']:.3f}")
+
+    waiting = []
+    for index, found in ahead(lambda index: (index, read(table, index, device)), batches_from(step)):
+        epoch, batch = step // steps_per_epoch, found.on(device)
         generator = seeded(seed, "step", step, device)
-        rate = schedule.rate(step, steps_per_epoch)
+        own = method.rate(step, steps_per_epoch) if callable(getattr(method, "rate", None)) else None
+        rate = schedule.rate(step, steps_per_epoch) if own is None else own
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
-        means = {}
         with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
             batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device),)))
+        if waiting:
+            settle()  # of the step before: the device has these views to make meanwhile
         for views in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 terms = method.loss(views)
             embedding = terms.pop("embedding", None)
-            values = dict(zip(terms, torch.stack([term.detach().float() for term in terms.values()]).tolist()))  # waits once
-            _check_finite(values, step, label)
             optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward()
             optimizer.step()
-            for name, value in values.items():
-                means[name] = means.get(name, 0.0) + value
-            if embedding is not None:
-                means |= collapse_meter(embedding.detach())
+            waiting.append(under_way(terms, embedding))
         method.after_step(step)
         step += 1
-        for name, value in means.items():
-            sums[name] = sums.get(name, 0.0) + value
-        if step % steps_per_epoch == 0:
+        ends_epoch = step % steps_per_epoch == 0
+        if not ends_epoch and time.monotonic() - saved <= CHECKPOINT_EVERY_S:
+            continue
+        settle()  # nothing is kept of a step that failed
+        if ends_epoch:
             row = {name: value / steps_per_epoch for name, value in sums.items()}
             method.after_epoch(row)
             seconds = before + time.monotonic() - began
             history.append({"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "lr": base_rates[0] * rate} | row)
-            sums = {}
-        progress.step(note=f"loss {means['loss']:.3f}")
-        if time.monotonic() - saved > CHECKPOINT_EVERY_S or step % steps_per_epoch == 0:
-            saved = time.monotonic()
-            _save(state, method, optimizer, step, history, sums)
+            sums.clear()
+        saved = time.monotonic()
+        _save(state, method, optimizer, step, history, sums)
 
     method.finish(table, device)
     _write_history(history, out / HISTORY)
@@ -187,23 +204,6 @@ def seeded(seed: int, purpose: str, number: int, device: torch.device) -> torch.
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-@torch.no_grad()
-def collapse_meter(embedding: Tensor) -> dict[str, float]:
-    """Is the representation collapsing? Two numbers of normalised embeddings [B, D].
-
-    ``embedding_std``: mean standard deviation of a dimension times sqrt(D): 1 = spread like random unit vectors, 0 =
-    collapsed. ``effective_rank``: exp of the entropy of the covariance's normalised eigenvalues (Roy, Vetterli, 2007).
-    """
-    z = nn.functional.normalize(embedding.float(), dim=1)
-    spread = z.std(0, unbiased=False).mean().item() * z.shape[1] ** 0.5
-    centred = (z - z.mean(0)).double()
-    small = centred.mT @ centred if len(z) > z.shape[1] else centred @ centred.mT
-    values = torch.linalg.eigvalsh(small.cpu()).clamp(min=0)  # a GPU's solver is slower at this size
-    share = values / values.sum().clamp(min=1e-12)
-    rank = torch.exp(-(share * share.clamp(min=1e-12).log()).sum()).item()
-    return {"embedding_std": spread, "effective_rank": rank}
-
-
 def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> str:
     """A short hash of everything that the trained weights depend on: parameters, code, data, seed, device, torch."""
     parts = hashlib.sha256()
@@ -218,7 +218,7 @@ def fingerprint(method: nn.Module, schedule: Schedule, seed: int, data: str) -> 
     for name, fixed in sorted(method.named_parameters()):
         if not fixed.requires_grad:  # a network from a file, which the settings only name
             parts.update(name.encode() + fixed.detach().cpu().float().contiguous().numpy().tobytes())
-    settings += [asdict(schedule), seed, torch.__version__, device, data]
+    settings += [asdict(schedule), seed, torch.__version__, device, data, getattr(method, "began_with", "")]
     parts.update(json.dumps(settings, sort_keys=True).encode())
     root = Path(__file__).parent
     for name in CODE:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.clips import ClipIndex, read_clips, time_offsets
+from lib.clips import ClipIndex, time_offsets
 from lib.datasets import FaceTable
 
 
@@ -144,17 +144,6 @@ def test_every_clip_gets_a_donor_of_another_identity():
         rows = index.draw(seeded(seed))[:, 0]
         donors = index.donors(rows, identity, seeded(seed))
         assert (identity[rows.numpy()] != identity[donors.numpy()]).all()
-
-
-def test_reading_keeps_frames_in_order():
-    table = make_table({1: range(4), 9: range(4)}, landmarks=True)
-    rows = torch.tensor([[0, 5, 2], [7, 1, 1]])
-    batch = read_clips(table, rows, torch.device("cpu"))
-    assert len(batch) == 2 and batch.images.shape == (2, 3, 3, 4, 4)
-    assert torch.equal((batch.images[..., 0, 0, 0] * 255).round().long(), rows)
-    assert torch.equal(batch.landmarks[1, 0], table.landmarks([7])[0])
-    assert batch.clip.tolist() == table.column("clip")[[0, 7]].tolist()
-    assert read_clips(make_table({1: range(4)}), rows[:, :1] % 4, torch.device("cpu")).landmarks is None
 
 
 @pytest.mark.parametrize(

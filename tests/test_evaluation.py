@@ -499,6 +499,8 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
         ({"severities": []}, "severities must not be"),
         ({"attacks": ["pgd", "pgd"]}, "attacks must hold each entry once"),
         ({"sweep": [8]}, "sweep must hold positive eps"),
+        ({"sweep": [2, 256]}, "eps and sweep are in 255ths of the pixels' range, so at most 255"),
+        ({"eps": 300.0, "sweep": []}, "eps and sweep are in 255ths"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"resamples": 0}, "resamples must be"),
         ({"check_steps": []}, "check_steps must hold"),

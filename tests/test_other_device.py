@@ -16,7 +16,7 @@ from lib.degrade.attacks import ATTACKS, attack
 from lib.degrade.autoattack import PARTS, autoattack
 from lib.degrade.corruptions import CORRUPTIONS, corrupt
 from lib.degrade.masking import masking_checks
-from lib.degrade.mixture import degrade
+from lib.degrade.mixture import degrade, part_sizes, replay
 from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.occluders import MEAN_FACE
 from lib.degrade.structured import structured_attack
@@ -78,7 +78,9 @@ def make_faces():
 def test_mixture_and_every_attack(device, make_faces):
     images = make_faces(6, 16).to(device)
     generator = torch.Generator(device).manual_seed(0)
-    assert degrade(images, generator).images.device.type == device.type
+    degraded = degrade(images, generator)
+    assert all(part.device.type == device.type for part in (*degraded[:4], *part_sizes(images, degraded)))
+    assert torch.equal(replay(images, degraded).cpu(), degraded.images.cpu())
     net = nn.Sequential(nn.Flatten(), nn.Linear(768, 7)).to(device)
     labels = torch.arange(6, device=device)
     results = [attack(name, net, images, labels, F.cross_entropy, steps=2, generator=generator) for name in ATTACKS]

@@ -157,6 +157,39 @@ def test_a_warm_up_longer_than_a_method_s_own_epochs_is_named_before_anything_ru
     assert "methods.plain.epochs: warmup_epochs: expected 0..epochs (1), got 2" in message(path)
 
 
+UNITS = {"method": "aunce", "surrogate": "plain"}
+
+
+def test_a_method_may_begin_with_published_weights_or_a_file(write):
+    for init in ("scratch", "imagenet", "data/encoders/mine@01234567"):
+        assert load(write("methods.units", UNITS | {"init": init})).methods["units"].config.init == init
+    assert load(write("methods.units", UNITS)).methods["units"].config.init == "scratch"
+    for init in ("plain", ""):
+        said = message(write("methods.units", UNITS | {"init": init}))
+        assert "methods.units.init: expected scratch, imagenet" in said
+    said = message(write("methods.units", UNITS | {"init": "plain"}))
+    assert "'plain'; what begins with the encoder of another entry stands under 'continued'" in said
+
+
+def test_what_begins_with_the_encoder_of_another_entry_stands_under_continued(write):
+    params = load(write("continued", {"units": UNITS | {"init": "plain", "epochs": 3}}))
+    assert list(params.methods) == ["plain", "restoring", "units"] and params.methods["units"].config.init == "plain"
+    assert params.schedule_of("units").epochs == 3
+    assert load(write("continued", {"a": UNITS | {"init": "b"}, "b": UNITS | {"init": "plain"}})).methods["a"].config.init == "b"
+    expected = "continued.units.init: expected another entry (plain, restoring) without a circle, got"
+    for group, said in [
+        ({"units": UNITS}, f"{expected} 'scratch'"),
+        ({"units": UNITS | {"init": "plane"}}, f"{expected} 'plane'"),
+        ({"units": UNITS | {"init": "units"}}, f"{expected} 'units'"),
+        ({"a": UNITS | {"init": "b"}, "b": UNITS | {"init": "a"}}, "without a circle, got 'a'"),
+        ({"plain": UNITS | {"init": "restoring"}}, "continued.plain: a method has that name too"),
+        ({"units": {"method": "simclr", "surrogate": "plain"}}, "continued.units.method: simclr has no init"),
+        ({"units": UNITS | {"init": "plain", "surrogate": "units"}}, "units.surrogate: expected another method (plain, restoring)"),
+        (["units"], "continued: expected a group of named entries"),
+    ]:
+        assert said in message(write("continued", group))
+
+
 def test_two_equal_keys_are_an_error_not_the_last_one(write):
     path = write()
     path.write_text(path.read_text().replace("seed: 3\n", "seed: 3\nseed: 4\n"))

@@ -3,13 +3,14 @@
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from dvc.repo import Repo
 
-from lib import evaluation, training
+from lib import resume, training
 
 ROOT = Path(__file__).parent.parent
 # Says nothing about what a stage computes: finding and checking parameters, locks, progress, where files go.
@@ -149,7 +150,7 @@ def test_plots_train_and_measure_nothing(stages):
             assert not covered("lib/probes/linear.py", dependencies(stage)), name
 
 
-@pytest.mark.parametrize(("stage", "code"), [("pretrain", training.CODE), ("probe", evaluation.CODE), ("control", evaluation.CODE)])
+@pytest.mark.parametrize(("stage", "code"), [("pretrain", training.CODE), ("probe", resume.CODE), ("control", resume.CODE)])
 def test_what_a_fingerprint_is_of_re_runs_the_stage(stages, stage, code):
     for name, entry in stages.items():
         if name.split("@")[0] == stage:
@@ -178,6 +179,24 @@ def test_a_probe_depends_on_its_surrogate(stages):
     for name, entry in methods.items():
         wanted = {f"work/pretrain/{who}/encoder.safetensors" for who in (name, entry["surrogate"])}
         assert wanted <= set(dependencies(stages[f"probe@{name}"]))
+
+
+def test_what_continues_another_is_trained_after_it_and_probed_like_it(tmp_path):
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tree["continued"] = {"units": {"method": "aunce", "init": "simclr", "surrogate": "simclr_adversarial"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        stages = {stage.name: stage for stage in repo.index.stages}
+    trained, like = stages["pretrain_continued@units"], stages["pretrain@simclr"]
+    assert set(dependencies(trained)) == {*dependencies(like), "work/pretrain/simclr/encoder.safetensors"}
+    assert [key.replace("continued.units", "methods.simclr") for key in keys(trained)] == keys(like)
+    for one, other in ((trained, like), (stages["probe_continued@units"], stages["probe@simclr"])):
+        assert [out.replace("/units/", "/simclr/") for out in outputs(one)] == outputs(other)
+        assert one.cmd.replace("units", "simclr") == other.cmd
+    assert {f"work/pretrain/{name}/encoder.safetensors" for name in ("units", "simclr_adversarial")} <= set(
+        dependencies(stages["probe_continued@units"])
+    )
 
 
 def test_executed_notebooks_are_nobody_s_dependency(stages):

@@ -126,20 +126,39 @@ def test_faces_with_landmarks_are_aligned(tmp_path):
     torch.testing.assert_close(five_points(table.landmarks())[5], torch.tensor(TEMPLATE) * 48 - 0.5, rtol=0, atol=1e-3)
 
 
-def test_faces_without_landmarks_are_cut_to_the_central_square_and_named(tmp_path, capsys):
-    folder(tmp_path / "mine", people=3, each=2, with_landmarks=True, sizes=(60, 71))
-    text = (tmp_path / "mine" / "labels.csv").read_text().splitlines()
-    for line in (2, 5):
+def forget_landmarks(root, lines):
+    text = (root / "labels.csv").read_text().splitlines()
+    for line in lines:
         text[line] = text[line].rpartition(",")[0] + ","
-    (tmp_path / "mine" / "labels.csv").write_text("\n".join(text))
+    (root / "labels.csv").write_text("\n".join(text))
+
+
+def test_a_few_faces_without_landmarks_among_aligned_ones_are_left_out_and_named(tmp_path, capsys):
+    folder(tmp_path / "mine", people=3, each=2, with_landmarks=True, sizes=(60, 71))
+    whole = prepare(tmp_path / "mine", tmp_path / "whole", "mine", 48)["sets"]["mine"]
+    forget_landmarks(tmp_path / "mine", (2, 5))
     said = prepare(tmp_path / "mine", tmp_path / "out", "mine", 48)["sets"]["mine"]
-    note = "2 faces without all landmarks, cut to the central square instead of aligned: person00/1.png, person02/0.png"
-    assert said["notes"] == [note] and f"mine: {note}" in capsys.readouterr().out and said["landmarks"]
-    table, source = open_packed(tmp_path / "out" / "mine"), open_dataset("folder", tmp_path / "mine", image_size=(48, 48))
+    note = "2 faces without all landmarks are left out, as the others are aligned: person00/1.png, person02/0.png"
+    assert said["notes"] == [note] and f"mine: {note}" in capsys.readouterr().out and "notes" not in whole
+    assert said["aligned"] and said["landmarks"] and (said["images"], whole["images"]) == (4, 6)
+    table, before = (open_packed(tmp_path / where / "mine") for where in ("out", "whole"))
+    kept = [0, 2, 3, 5]
+    assert torch.equal(table.images(), before.images(kept)) and torch.equal(table.landmarks(), before.landmarks(kept))
+    assert table.column("split").tolist() == before.column("split")[kept].tolist()  # nobody is dealt anew
+
+
+def test_where_most_landmarks_are_unknown_no_face_is_aligned(tmp_path):
+    folder(tmp_path / "mine", people=3, each=2, with_landmarks=True, sizes=(60, 71))
+    forget_landmarks(tmp_path / "mine", (1, 2, 4, 5))
+    said = prepare(tmp_path / "mine", tmp_path / "out", "mine", 30)["sets"]["mine"]
+    assert not said["aligned"] and said["landmarks"] and said["images"] == 6
+    assert said["notes"][0].startswith("4 faces without all landmarks: more than half, so that none of the set is aligned and all")
+    table, source = open_packed(tmp_path / "out" / "mine"), open_dataset("folder", tmp_path / "mine", image_size=(30, 30))
+    assert torch.equal(table.images(), source.images()) and "roll" in table.columns  # heads are still turned as they were
     found = table.landmarks()
-    assert found.isnan().all((1, 2)).tolist() == [False, True, False, False, True, False]
-    assert torch.equal(table.images([1, 4]), source.images([1, 4]))
-    torch.testing.assert_close(five_points(found)[5], torch.tensor(TEMPLATE) * 48 - 0.5, rtol=0, atol=1e-3)
+    assert found.isnan().all((1, 2)).tolist() == [True, True, False, True, True, False]
+    own = open_dataset("folder", tmp_path / "mine").landmarks()
+    torch.testing.assert_close(found[2], (own[2] + 0.5 - torch.tensor([0.0, 4.0])) / 2 - 0.5)  # 68 rows, of which 4 go at the top
 
 
 def test_given_splits_and_folds_are_kept(tmp_path):

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from lib import preset
-from lib.clips import read_clips
 from lib.datasets.voxceleb import open_set
 from lib.degrade.occluders import MEAN_FACE
 from lib.faces.shards import open_packed
+from lib.loading import read
 from lib.methods import build_method
 from lib.models.encoder import EncoderConfig
 from lib.params import ParamsError, load
@@ -86,7 +86,8 @@ def test_the_methods_of_every_preset_take_voxceleb_as_it_comes_with_landmarks(pa
         built = build_method(method.method, config, network, found.views)
         items = built.items(table, 0, lambda epoch: torch.Generator().manual_seed(epoch))
         assert len(items) == 3
-        views = built.views(read_clips(table, items, torch.device("cpu")), torch.Generator().manual_seed(0))
+        cpu = torch.device("cpu")
+        views = built.views(read(table, items, cpu).on(cpu), torch.Generator().manual_seed(0))
         pictures = [value for value in views[0].values() if isinstance(value, torch.Tensor) and value.dim() == 4]
         assert pictures and all(part.isfinite().all() for part in pictures)
 

@@ -19,7 +19,7 @@ from lib.methods.moco import MoCo, MoCoConfig
 from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.methods.ssl_fer import SslFer, SslFerConfig
 from lib.models.encoder import WEIGHTS, EncoderConfig
-from lib.training import HISTORY, Schedule, TrainingError, collapse_meter, fingerprint, seeded, train
+from lib.training import HISTORY, Schedule, TrainingError, fingerprint, seeded, train
 from lib.views import Views
 
 CPU = torch.device("cpu")
@@ -54,6 +54,9 @@ class Pictures:
     def column(self, name):
         return np.arange(27) // 3
 
+    def pixels(self, index):
+        return self.images(index).permute(0, 2, 3, 1)
+
     def images(self, index):
         return torch.randint(0, 256, (27, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
 
@@ -69,8 +72,8 @@ class Clips:
     def column(self, name):
         return {"clip": np.arange(135) // 5, "frame": np.arange(135) % 5, "identity": np.arange(135) // 15}[name]
 
-    def images(self, index):
-        return torch.randint(0, 256, (135, 3, 16, 16), generator=torch.Generator().manual_seed(9)).byte()[index]
+    def pixels(self, index):
+        return torch.randint(0, 256, (135, 16, 16, 3), generator=torch.Generator().manual_seed(9)).byte()[index]
 
     def landmarks(self, index):
         moved = torch.randn(135, 68, 2, generator=torch.Generator().manual_seed(8)) * 0.3
@@ -206,8 +209,8 @@ def test_a_killed_run_on_clips_ends_with_the_same_bytes(run, tmp_path, monkeypat
 
 @pytest.mark.parametrize("kind", ["ssl_fer", "ssl_fer_released"])
 def test_an_epoch_sees_no_clip_twice_and_pairs_are_drawn_anew_unless_released(run, monkeypatch, kind):
-    seen, plain = [], Clips.images
-    monkeypatch.setattr(Clips, "images", lambda self, index: (seen.append(index.view(8, 5)), plain(self, index))[1])
+    seen, plain = [], Clips.pixels
+    monkeypatch.setattr(Clips, "pixels", lambda self, index: (seen.append(index.view(8, 5)), plain(self, index))[1])
     run("a", make(kind), table=Clips())
     epochs = [torch.cat(seen[i : i + 3]) for i in (0, 3, 6)]
     assert all(len(set((epoch[:, 0] // 5).tolist())) == 24 for epoch in epochs)
@@ -418,36 +421,6 @@ def test_the_rate_stays_at_its_height_before_it_falls():
 def test_an_odd_schedule_is_refused(name, value):
     with pytest.raises(ValueError, match=f"^{name}: .*{value}"):
         replace(SCHEDULE, **{name: value})
-
-
-def slow_meter(z):
-    rows = [row / row.norm() for row in z.double()]
-    count, width = len(rows), z.shape[1]
-    columns = [[float(row[d]) for row in rows] for d in range(width)]
-    means = [sum(column) / count for column in columns]
-    spread = [math.sqrt(sum((v - m) ** 2 for v in column) / count) for column, m in zip(columns, means)]
-    covariance = torch.zeros(width, width, dtype=torch.double)
-    for row in rows:
-        centred = row - torch.tensor(means, dtype=torch.double)
-        covariance += torch.outer(centred, centred)
-    share = [float(v) / float(torch.trace(covariance)) for v in torch.linalg.eigvalsh(covariance)]
-    return math.sqrt(width) * sum(spread) / width, math.exp(-sum(s * math.log(s) for s in share if s > 1e-12))
-
-
-@pytest.mark.parametrize("shape", [(20, 6), (5, 12)])
-def test_the_collapse_meter_is_the_slow_one(shape):
-    z = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.arange(1, shape[1] + 1)
-    std, rank = slow_meter(z)
-    assert collapse_meter(z) == pytest.approx({"embedding_std": std, "effective_rank": rank}, rel=1e-4)
-
-
-def test_the_collapse_meter_at_its_ends():
-    spread = collapse_meter(torch.eye(16) * 3)
-    assert spread == pytest.approx({"embedding_std": math.sqrt(1 - 1 / 16), "effective_rank": 15}, rel=1e-4)
-    dead = collapse_meter(torch.ones(32, 16))
-    assert dead["embedding_std"] == pytest.approx(0, abs=1e-5) and dead["effective_rank"] == pytest.approx(1, abs=1e-3)
-    random = collapse_meter(torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)))
-    assert random["embedding_std"] == pytest.approx(1, abs=0.01) and random["effective_rank"] > 15.9
 
 
 def test_seeded_differs_by_purpose_number_and_seed():

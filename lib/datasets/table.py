@@ -71,8 +71,11 @@ class FaceTable:
 
     def images(self, index=None) -> torch.Tensor:
         """Pixels of the rows ``index`` (None: all) -> uint8 [n,3,H,W]. Reads only these rows."""
-        pixels = torch.from_numpy(self._reader.images(self._positions(index)))
-        return pixels.permute(0, 3, 1, 2).contiguous()
+        return self.pixels(index).permute(0, 3, 1, 2).contiguous()
+
+    def pixels(self, index=None) -> torch.Tensor:
+        """The same as they are stored, uint8 [n,H,W,3]."""
+        return torch.from_numpy(self._reader.images(self._positions(index)))
 
     def masks(self, index=None) -> torch.Tensor:
         """Part masks of the rows ``index`` (None: all) -> uint8 [n,H,W], 0 = background."""

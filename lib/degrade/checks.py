@@ -67,6 +67,21 @@ def check_each(each: object, rows: int) -> Tensor:
     return each
 
 
+def check_judged(judged: object, rows: int) -> tuple[Tensor, Tensor]:
+    """``judged`` if it is a finite loss [rows] and bool [rows], else a ``ValueError`` that names judge."""
+    if not isinstance(judged, tuple) or len(judged) != 2 or not all(isinstance(part, Tensor) for part in judged):
+        got = [type(part).__name__ for part in judged] if isinstance(judged, tuple) else type(judged).__name__
+        raise ValueError(f"judge: expected a loss and whether it is broken, two tensors [{rows}], got {got}")
+    loss, broken = judged
+    if loss.shape != (rows,) or not loss.is_floating_point():
+        raise ValueError(f"judge: expected the loss of each image, floats [{rows}], got {loss.dtype} {list(loss.shape)}")
+    if broken.shape != (rows,) or broken.dtype != torch.bool:
+        raise ValueError(f"judge: expected which images are broken, bool [{rows}], got {broken.dtype} {list(broken.shape)}")
+    if not torch.isfinite(loss).all():
+        raise ValueError("judge: expected finite losses")
+    return loss, broken
+
+
 def check_broken(broken: object, rows: int) -> Tensor:
     """``broken`` if it is bool [rows], else a ``ValueError`` that names broken_fn."""
     if not isinstance(broken, Tensor) or broken.dtype != torch.bool or broken.shape != (rows,):
@@ -82,11 +97,13 @@ def check_count(key: str, value: object) -> None:
 
 
 def check_budget(eps: float, alpha: float, steps: int) -> None:
-    """Raise ``ValueError`` unless eps >= 0 and alpha >= 0 (finite, in units of pixel value) and steps >= 1."""
+    """Raise ``ValueError`` unless 0 <= eps <= 1 and alpha >= 0 (finite, in units of pixel value) and steps >= 1."""
     for key, value in (("eps", eps), ("alpha", alpha)):
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or value < 0:
             raise ValueError(f"{key}: expected a finite number >= 0, got {value!r}")
+    if eps > 1:
+        raise ValueError(f"eps: expected at most 1, got {eps!r}: pixels are in [0,1]; did you mean {eps:g}/255?")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps: expected an integer >= 1, got {steps!r}")
 

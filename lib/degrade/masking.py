@@ -29,7 +29,6 @@ from lib.degrade.square import square_search
 Correct = Callable[[Tensor, Tensor], Tensor]
 Outcome = dict[tuple[str, str | int | float], tuple[Tensor, Tensor]]  # (check, setting): loss [B], correct [B]
 
-BROKEN = 0.05  # accuracy that counts as about zero
 RESTART_STEPS = 10  # of each of the random starts
 FREE, NOISE = 1, 2  # whose seeds
 
@@ -102,7 +101,7 @@ def masking_checks(
     transfer: Mapping[str, Tensor] | None = None,
     batch: int = 256,
 ) -> list[dict]:
-    """One row a measurement: {'check', 'setting', 'loss', 'accuracy'}; :func:`verdicts` says what they mean.
+    """One row a measurement: {'check', 'setting', 'loss', 'accuracy'}; :func:`lib.degrade.verdicts.verdicts` says what they mean.
 
     ``loss`` is the mean over the images and ``accuracy`` a share from 0 to 1. Settings: steps and restarts as counts,
     sweep as eps, gradient_free as queries, noise as eps, transfer as the name given. Besides the table above there are
@@ -154,33 +153,6 @@ def masking_checks(
         means = {"loss": reached.mean().item(), "accuracy": correct.float().mean().item()}
         rows.append({"check": check, "setting": setting, **means})
     return rows
-
-
-def verdicts(rows: Sequence[dict], tolerance: float = 0.02) -> dict[str, bool]:
-    """{check: passed} for the rows of :func:`masking_checks`. ``tolerance``: accuracy (0..1) within which two are even.
-
-    steps: no loss is lower than the one of fewer steps by more than 1%, and the last is above the first.
-    sweep: accuracy never rises with eps, and ends at 0.05 or below where eps reaches 64/255.
-    restarts: the best of all of them takes no more than 0.1 off the accuracy under one.
-    gradient_free, noise, transfer: accuracy is not below the white-box one, nor the loss above it by more than 5%.
-    """
-    table = {check: [row for row in rows if row["check"] == check] for check in dict.fromkeys(r["check"] for r in rows)}
-    white_box = table["white_box"][0]
-    floor, ceiling = white_box["accuracy"] - tolerance, white_box["loss"] + 0.05 * abs(white_box["loss"])
-    passed = {}
-    for check in ("gradient_free", "noise", "transfer"):
-        if check in table:
-            passed[check] = all(row["accuracy"] >= floor and row["loss"] <= ceiling for row in table[check])
-    losses = [row["loss"] for row in table["steps"]]
-    rises = all(later >= earlier - 0.01 * abs(earlier) for earlier, later in zip(losses, losses[1:], strict=False))
-    passed["steps"] = rises and (len(losses) == 1 or losses[-1] > losses[0])
-    scores = [row["accuracy"] for row in table["sweep"]]
-    falls = all(later <= earlier + tolerance for earlier, later in zip(scores, scores[1:], strict=False))
-    reaches_end = table["sweep"][-1]["setting"] >= 64 / 255 - 1e-9
-    passed["sweep"] = falls and (scores[-1] <= BROKEN or not reaches_end)
-    scores = [row["accuracy"] for row in table["restarts"]]
-    passed["restarts"] = scores[0] - scores[-1] <= 0.1
-    return {check: passed[check] for check in table if check in passed}
 
 
 def _measure(

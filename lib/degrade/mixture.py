@@ -1,4 +1,8 @@
-"""The training mixture: a corruption and a severity drawn for each image, with all other types held out for testing."""
+"""The training mixture: a corruption and a severity drawn for each image, with all other types held out for testing.
+
+All that was drawn is recorded: which corruption, how strong, its parameters at this size, and the state of the generator, by which
+the very same M and eps of F' = F M + eps can be put on other faces (:func:`replay`) and told apart (:func:`part_sizes`).
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lib.degrade.checks import check_generator, check_images
-from lib.degrade.corruptions import CORRUPTIONS, SMALLEST, apply
+from lib.degrade.corruptions import CORRUPTIONS, REGISTRY, SMALLEST, apply
+from lib.degrade.levels import rows
 
 TRAIN_CORRUPTIONS = (
     "gaussian_noise", "impulse_noise", "gaussian_blur", "motion_blur", "pixelate", "contrast", "low_light", "occlusion",
@@ -21,6 +26,8 @@ class Degraded(NamedTuple):
     images: Tensor  # [B,3,H,W] in [0,1]
     op: Tensor  # [B] long: index into the ops, -1 where the image stayed as it was
     severity: Tensor  # [B] long: 1 to 5, 0 where the image stayed as it was
+    level: Tensor  # [B,P]: the parameters of lib.degrade.levels at this size, in its order; NaN beyond those that the op has
+    states: Tensor  # [ops,S] uint8 on the CPU: the generator before it drew for each of the ops
 
 
 def degrade(
@@ -49,7 +56,8 @@ def degrade(
     op = (draw[0] * len(ops)).long()
     severity = torch.tensor(tuple(severities), device=images.device)[(draw[1] * len(severities)).long()]
     op, severity = op.masked_fill(draw[2] < identity, IDENTITY), severity.masked_fill(draw[2] < identity, 0)
-    return Degraded(_apply(images, op, severity, generator, ops), op, severity)
+    changed, states = _apply(images, op, severity, generator, ops)
+    return Degraded(changed, op, severity, _levels(images, op, severity, ops), states)
 
 
 def degrade_with(
@@ -60,6 +68,8 @@ def degrade_with(
     ops: Sequence[str] = TRAIN_CORRUPTIONS,
 ) -> Tensor:
     """Apply recorded (op, severity) to other images: the same kind and strength of degradation, drawn anew.
+
+    See :func:`replay` for the same draws.
 
     Args:
         images: float RGB [B,3,H,W] in [0,1].
@@ -82,7 +92,53 @@ def degrade_with(
         raise ValueError(f"op: expected -1 to {len(ops) - 1}, got {op.min().item()} to {op.max().item()}")
     if bool(((op != IDENTITY) & ((severity < 1) | (severity > 5))).any()):
         raise ValueError("severity: expected 1 to 5 wherever op is not -1")
-    return _apply(images, op, severity, generator, ops)
+    return _apply(images, op, severity, generator, ops)[0]
+
+
+def replay(images: Tensor, degraded: Degraded, ops: Sequence[str] = TRAIN_CORRUPTIONS) -> Tensor:
+    """The very degradations of ``degraded`` on other images: M and eps of image i, its angle, place and noise, on face i.
+
+    What a face itself draws (the photons of shot_noise) is its own.
+
+    Args:
+        images: float RGB of the shape and on the device of ``degraded.images``. ops: those that ``degrade`` was given.
+
+    Returns:
+        [B,3,H,W] in [0,1].
+
+    Raises:
+        ValueError: bad images or ops, or of another shape, device or number than were recorded.
+    """
+    check_mixture(ops)
+    check_images(images, SMALLEST)
+    _check_record(images, degraded, ops)
+    return _apply(images, degraded.op, degraded.severity, degraded.states, ops)[0]
+
+
+def part_sizes(images: Tensor, degraded: Degraded, ops: Sequence[str] = TRAIN_CORRUPTIONS) -> tuple[Tensor, Tensor]:
+    """How large M and eps were for each image: the root mean squares [B] of F M - F and of eps over all pixels, after clamping.
+
+    A corruption that is M has no eps, one that is eps leaves F M = F; of one that is both, eps is what the same draws make of
+    a black face. Costs these corruptions once more.
+
+    Args:
+        images: the clean images that ``degrade`` was given. ops: those that it was given.
+
+    Raises:
+        ValueError: as :func:`replay`.
+    """
+    check_mixture(ops)
+    check_images(images, SMALLEST)
+    _check_record(images, degraded, ops)
+    kinds = [REGISTRY[name].part for name in ops]
+    both, alone = (torch.tensor([kind == part for kind in kinds], device=images.device) for part in ("M + eps", "eps"))
+    mixed = (degraded.op >= 0) & both[degraded.op]
+    black = _apply(torch.zeros_like(images), degraded.op.where(mixed, IDENTITY), degraded.severity, degraded.states, ops)[0]
+    change = degraded.images - images
+    whole = ((degraded.op >= 0) & alone[degraded.op])[:, None, None, None]
+    eps = torch.where(whole, change, black)
+    structured, additive = (part.square().mean((1, 2, 3)).sqrt() for part in (change - eps, eps))
+    return structured, additive
 
 
 def check_mixture(ops: Sequence[str], severities: Sequence[int] = (1,), key: str = "ops") -> None:
@@ -96,13 +152,46 @@ def check_mixture(ops: Sequence[str], severities: Sequence[int] = (1,), key: str
         raise ValueError(f"severities: expected integers from 1 to 5, got {severities!r}")
 
 
-def _apply(images: Tensor, op: Tensor, severity: Tensor, generator: torch.Generator | None, ops) -> Tensor:
-    """One pass over the ops, each on its own images; op and severity come to the CPU once."""
+def _check_record(images: Tensor, degraded: Degraded, ops: Sequence[str]) -> None:
+    if images.shape != degraded.images.shape or images.device != degraded.images.device:
+        recorded = f"{list(degraded.images.shape)} on {degraded.images.device}"
+        raise ValueError(f"images: expected {recorded}, as were degraded, got {list(images.shape)} on {images.device}")
+    if len(degraded.states) != len(ops):
+        raise ValueError(f"ops: expected the {len(degraded.states)} names that degrade was given, got {len(ops)}")
+
+
+def _levels(images: Tensor, op: Tensor, severity: Tensor, ops: Sequence[str]) -> Tensor:
+    """[B,P]: what is recorded as ``level``."""
+    listed = [rows(name, min(images.shape[2:])) for name in ops]
+    most = max(len(row) for one in listed for row in one)
+    padded = [[[*row, *[float("nan")] * (most - len(row))] for row in one] for one in listed]
+    table = torch.tensor(padded, dtype=images.dtype, device=images.device)
+    return table[op, severity - 1].masked_fill((op == IDENTITY)[:, None], float("nan"))
+
+
+def _apply(
+    images: Tensor, op: Tensor, severity: Tensor, source: torch.Generator | Tensor | None, ops: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """One pass over the ops, each on its own images; op and severity come to the CPU once.
+
+    ``source``: what draws; or the recorded states [ops,S], to draw the same again. Also returns the states before each op.
+    """
     recorded = torch.stack([op, severity]).cpu()
     result = images.detach().clone()
+    generator = torch.Generator(images.device) if isinstance(source, Tensor) else source
+    states = []
     for number, name in enumerate(ops):
+        if isinstance(source, Tensor):
+            generator.set_state(source[number].clone())  # torch reads a view from its storage's beginning
+        states.append(_state(generator, images.device))
         where = (recorded[0] == number).nonzero().squeeze(1)
         if len(where):
             index = where.to(images.device)
             result[index] = apply(result[index], name, recorded[1][where], generator)
-    return result
+    return result, torch.stack(states)
+
+
+def _state(generator: torch.Generator | None, device: torch.device) -> Tensor:
+    if generator is not None:
+        return generator.get_state()
+    return torch.get_rng_state() if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)

@@ -66,6 +66,16 @@ def towards(embedding: Tensor, target: Tensor) -> Tensor:
     return F.cosine_similarity(embedding.float(), target.float(), dim=1)
 
 
+def mistaken(cosine: Tensor, same: Tensor) -> Tensor:
+    """Of pairs with these cosines [B]: lower where both are the same person [B] bool (dodging), higher where not (impersonation)."""
+    return torch.where(same, -cosine, cosine)
+
+
+def squared_error(scores: Tensor, wanted: Tensor) -> Tensor:
+    """Squared differences of [B,K] and [B,K], summed over K."""
+    return (scores.float() - wanted).square().sum(1)
+
+
 def misclassified(logits: Tensor, classes: Tensor) -> Tensor:
     """bool [B]: the largest of the logits [B,C] is not that of the class [B]; also where the margin is NaN."""
     return ~(margin(logits, classes) < 0)

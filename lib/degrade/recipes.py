@@ -85,6 +85,7 @@ class Iteration:
     eps: float
     alpha: float
     steps: int
+    model: str = "logits_fn"  # what errors call it
 
     def __post_init__(self):
         if self.recipe.single_step:
@@ -117,7 +118,7 @@ class Iteration:
                 if recipe.diverse:
                     seen = resize_and_pad(seen, seeds, 1 + step * recipe.samples + sample)
                 logits = self.logits_fn(seen)
-                gradient = _gradient(logits, labels, self.loss_fn, where)
+                gradient = _gradient(logits, labels, self.loss_fn, where, self.model)
                 direction = gradient if direction is None else direction + gradient
                 first = logits if first is None else first
         return direction, first
@@ -133,14 +134,14 @@ class Iteration:
         return State(point, momentum, low, high)
 
 
-def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor) -> Tensor:
+def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor, model: str) -> Tensor:
     """Gradient of the loss in ``where`` alone: nothing is added to any parameter's ``grad``."""
     if not isinstance(logits, Tensor):
-        raise ValueError(f"logits_fn: expected a tensor with {len(where)} rows, got {type(logits).__name__}")
+        raise ValueError(f"{model}: expected a tensor with {len(where)} rows, got {type(logits).__name__}")
     if logits.dim() == 0 or len(logits) != len(where):
-        raise ValueError(f"logits_fn: expected {len(where)} rows, one an image, got shape {list(logits.shape)}")
+        raise ValueError(f"{model}: expected {len(where)} rows, one an image, got shape {list(logits.shape)}")
     if not logits.requires_grad:
-        raise ValueError("logits_fn: its result has no gradient to the images (a detach or no_grad inside?)")
+        raise ValueError(f"{model}: its result has no gradient to the images (a detach or no_grad inside?)")
     loss = loss_fn(logits, labels)
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -149,5 +150,5 @@ def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor) -> T
         raise ValueError(f"loss_fn: expected a finite loss, got {loss.item()}")
     gradient = torch.autograd.grad(loss, where, allow_unused=True)[0] if loss.requires_grad else None
     if gradient is None:
-        raise ValueError("logits_fn, loss_fn: the loss does not depend on the images, so there is no gradient")
+        raise ValueError(f"{model}, loss_fn: the loss does not depend on the images, so there is no gradient")
     return gradient

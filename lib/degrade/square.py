@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.degrade.checks import check_count
+from lib.degrade.checks import check_count, check_judged
 from lib.degrade.draws import uniform
+from lib.degrade.search import checked_search, constant
 
 # share of the queries made -> how often the square's area has been halved
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -26,13 +27,18 @@ def square_search(
     a query; each image's search is its own, by its seed.
 
     Args:
-        judge: (images [b,3,H,W], their rows [b] long in the batch) -> (loss [b], broken [b] bool).
+        judge: (images [b,3,H,W], their rows [b] long in the batch) -> (loss [b], finite, broken [b] bool).
         seeds: [B] long. share: of the image's area that the first squares have.
         stop: leave an image when it is broken (it drops out); else its loss is raised to the end.
+
+    Raises:
+        ValueError: bad images, eps, queries, seeds or share; a loss that is not finite, or a result of ``judge`` of another shape.
     """
     check_count("queries", queries)
-    if not eps >= 0:
-        raise ValueError(f"eps: expected a number >= 0, got {eps!r}")
+    if not 0 < share <= 1:
+        raise ValueError(f"share: expected a number above 0 and up to 1, got {share!r}")
+    seeds = checked_search(images, images, eps, 0.0, 1, None, seeds)
+    images = constant(images)
     height, width = images.shape[2:]
     rows = torch.arange(len(images), device=images.device)
     whole = torch.empty_like(images)  # the results; what follows shrinks to the images that are still searched
@@ -41,7 +47,7 @@ def square_search(
         return torch.where(uniform(seeds, purpose, *shape, dtype=images.dtype) < 0.5, -eps, eps)
 
     best = (images + signs(0, 3, 1, width)).clamp_(0, 1)
-    loss, broken = judge(best, rows)
+    loss, broken = check_judged(judge(best, rows), len(rows))
     down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
     across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
     for query in range(1, queries):
@@ -56,7 +62,7 @@ def square_search(
         top, left = ((draw[:, i] * (n - side + 1)).long().view(-1, 1, 1, 1) for i, n in ((0, height), (1, width)))
         square = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
         tried = torch.where(square, (images + signs(2 * query + 1, 3, 1, 1)).clamp_(0, 1), best)
-        tried_loss, broken = judge(tried, rows)
+        tried_loss, broken = check_judged(judge(tried, rows), len(rows))
         better = tried_loss > loss
         if stop:
             better |= broken

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lib.faces.align import move, to_template, warp
 from lib.faces.parts import known
-from lib.faces.resample import fit, fit_masks
+from lib.faces.resample import fit, fit_masks, fit_points
 
 
 def fit_faces(
@@ -37,3 +37,14 @@ def fit_faces(
         if masks is not None:
             labels[~seen] = fit_masks(masks[~seen], size)
     return drawn, moved, labels
+
+
+def cut_faces(
+    images: Tensor, landmarks: Tensor, size: tuple[int, int], masks: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The central boxes of all images, whatever is known of their faces; arguments and results as of :func:`fit_faces`.
+
+    Landmarks that are not all known become NaN, as there.
+    """
+    moved = fit_points(landmarks, tuple(images.shape[2:]), size).where(known(landmarks)[:, None, None], torch.nan)
+    return fit(images, size), moved, None if masks is None else fit_masks(masks, size)

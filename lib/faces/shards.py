@@ -1,4 +1,4 @@
-"""Packed face sets: a few large uint8 shards that are memory-mapped, and one parquet table of annotations.
+"""Packed face sets: a few large uint8 shards, of which only what is asked for is read, and one parquet table of annotations.
 
 A folder of 10^5 small files is slow to copy, to hash and to read; a packed set is fast in all three:
 
@@ -13,9 +13,10 @@ import contextlib
 import hashlib
 import io
 import json
-import mmap
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -200,29 +201,51 @@ class PackedWriter:
         (self._folder / "set.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-class _Shards:
-    """Pixel reader over memory-mapped shards: only the touched rows leave the disk."""
+class _Shard(NamedTuple):
+    """The file of an array: where its first row begins, and how many bytes a row has."""
 
-    def __init__(self, images: list[np.ndarray], masks: list[np.ndarray]):
-        self._images, self._masks = images, masks
+    path: Path
+    start: int
+    row: int
+
+
+class _Shards:
+    """Pixel reader: only the wanted rows leave the disk.
+
+    Each file is open only while it is read from: a set of millions of images has more shards than a process may have files open.
+    Plain reads also need no page tables, and other threads go on meanwhile.
+    """
+
+    def __init__(self, images: list[np.memmap], masks: list[np.memmap]):
         self._starts = np.cumsum([0] + [len(shard) for shard in images])
+        self._shapes = [shards[0].shape[1:] if shards else () for shards in (images, masks)]
+        self._images, self._masks = ([_Shard(Path(s.filename), s.offset, s[:1].nbytes) for s in shards] for shards in (images, masks))
         self.has_masks = bool(masks)
 
     def images(self, index: np.ndarray) -> np.ndarray:
-        return self._gather(self._images, index)
+        return self._gather(self._images, self._shapes[0], index)
 
     def masks(self, index: np.ndarray) -> np.ndarray:
-        return self._gather(self._masks, index)
+        return self._gather(self._masks, self._shapes[1], index)
 
-    def _gather(self, shards: list[np.ndarray], index: np.ndarray) -> np.ndarray:
-        out = np.empty((len(index), *shards[0].shape[1:]), np.uint8)
-        owner = np.searchsorted(self._starts, index, side="right") - 1
-        for number in np.unique(owner):
-            here = np.flatnonzero(owner == number)
-            out[here] = shards[number][index[here] - self._starts[number]]
-            # The pages stay in the system's cache; only this process stops counting them, or memory would grow to the
-            # size of the set.
-            shards[number]._mmap.madvise(mmap.MADV_DONTNEED)
+    def _gather(self, shards: list[_Shard], shape: tuple[int, ...], index: np.ndarray) -> np.ndarray:
+        out = np.empty((len(index), *shape), np.uint8)
+        if not out.size:
+            return out
+        bytes_of = memoryview(out).cast("B")
+        order = np.argsort(index, kind="stable")  # forward through each file
+        owner = np.searchsorted(self._starts, index[order], side="right") - 1
+        numbers, begin = np.unique(owner, return_index=True)
+        for number, group in zip(numbers, np.split(order, begin[1:])):
+            shard = shards[number]
+            sources = shard.start + (index[group] - self._starts[number]) * shard.row
+            try:
+                with open(shard.path, "rb", buffering=0) as file:
+                    for to, source in zip((group * shard.row).tolist(), sources.tolist()):
+                        if os.preadv(file.fileno(), [bytes_of[to : to + shard.row]], source) != shard.row:
+                            raise DatasetError(f"{shard.path}: expected rows of {shard.row} bytes, the file ends before; {REMEDY}")
+            except OSError as error:
+                raise DatasetError(f"{shard.path}: cannot be read any more ({error}); {REMEDY}") from error
         return out
 
 

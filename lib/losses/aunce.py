@@ -7,7 +7,6 @@ Reference:
 The loss is supervised: the labels say who is a positive and who a negative. It is no loss for pictures without labels.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -20,6 +19,8 @@ from lib.losses.checks import au_labels, positive_number, same_shape
 BRANCHES = ("max", "mean", "self")
 PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
 NEVER = -1e30  # a logit whose exponential is 0 beside any other
+SAFE = 40.0  # logits up to this size need no shift: sums of their exponentials and the inverses of these are float32 numbers
+CACHED = 2**19  # numbers of the matrices that a core works on at once: 2 MB, as much as its cache holds
 # The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
 FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
 
@@ -84,84 +85,115 @@ def aunce_loss(
         raise ValueError(f"beta: expected two numbers > 0 (AU present, AU absent), got {beta}")
     if weights is not None and (weights.shape != (units,) or not weights.is_floating_point()):
         raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
-    order = sorted(range(units), key=lambda k: branches[k])  # AUs of one kind side by side: see anchor_losses
-    place = torch.tensor(order, device=u1.device)
     with torch.autocast(u1.device.type, enabled=False):
-        u = torch.cat([view.float().permute(2, 0, 1)[place] for view in (u1, u2)], 1)  # [K, M, D]
-        y = labels.T[place].repeat(1, 2)
-        known = (y == 0) | (y == 1)
-        each = anchor_losses(u @ u.mT, y == 1, known, [branches[k] for k in order], temperature, beta, released)
-        count = known.sum(1)
-        per_unit = each.sum(1) / count.clamp(min=1)
+        u = torch.cat([view.float().permute(2, 0, 1) for view in (u1, u2)], 1)  # [K, M, D]
+        sides = torch.stack([labels.T == 1, labels.T == 0], 2).float().repeat(1, 2, 1)
+        known = sides.sum(2)
+        count = known.sum(1, keepdim=True)
+        share = known / count.clamp(min=1) / (count > 0).sum().clamp(min=1)
         if weights is not None:
-            per_unit = per_unit * weights.float()[place]
-        return per_unit.sum() / (count > 0).sum().clamp(min=1)
+            share = share * weights.float()[:, None]
+        return _AnchorSum.apply(u, sides, share, branches, temperature, beta, released)
 
 
-def anchor_losses(
-    dots: Tensor, present: Tensor, known: Tensor, branches: Sequence[str], temperature: float, beta: tuple[float, float],
-    released: bool,
-) -> Tensor:  # fmt: skip
-    """loss_i of every AU and row from the products u_i . u_j; 0 where the label is not known.
+class _AnchorSum(torch.autograd.Function):
+    """The sum of share_i loss_i over all AUs and rows: u [K, M, D], sides [K, M, 2], share [K, M]; differentiable once, in u.
 
-    Each run of equal branches is worked on at once, without copies; so sorted AUs are fastest.
-
-    Args:
-        dots: [K, M, M] in any floating type; rows i and i + M/2 are the two views of one image.
-        present, known: [K, M] bool.
-        branches: K names.
-    """
-    sides = torch.stack([present & known, ~present & known], 2).to(dots.dtype)
-    power = torch.where(present, beta[0], beta[1]).to(dots.dtype)[:, :, None] / temperature
-    negative = _LogSumExp.apply(dots * power, sides @ sides.flip(2).mT)
-    runs = [(name, len(list(group))) for name, group in itertools.groupby(branches)]
-    parts = zip(runs, *(x.split([length for _, length in runs]) for x in (dots, sides)))
-    positive = torch.cat([_log_positive(name, dots, sides, temperature, released) for (name, _), dots, sides in parts])
-    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
-    return torch.where(known, F.softplus(negative - positive), 0.0)
-
-
-def _log_positive(name: str, dots: Tensor, sides: Tensor, temperature: float, released: bool) -> Tensor:
-    """log pos_i of AUs with one kind of positive: dots [K, M, M], sides [K, M, 2] (1 where known and present, and known
-    and absent) -> [K, M]."""
-    rows = torch.arange(dots.shape[1], device=dots.device)
-    partner = (rows + len(rows) // 2) % len(rows)
-    if name == "self":
-        return dots[:, rows, partner] / temperature
-    alike = sides @ sides.mT  # 1 where both are known and agree, else 0
-    if not released:
-        alike[:, rows, rows] = 0
-    if name == "mean":
-        count = sides.sum((1, 2))[:, None] if released else alike.sum(2)
-        # an unknown row has no positives; its loss is not looked at, only kept finite
-        return _LogSumExp.apply(dots / temperature, alike) - count.clamp(min=1).log()
-    if not released:
-        alike[:, rows, partner] = 0
-    nearest = torch.add(dots.detach(), 1 - alike, alpha=NEVER).argmax(-1)
-    return dots.gather(2, torch.where(alike.any(-1), nearest, partner)[..., None])[..., 0] / temperature
-
-
-class _LogSumExp(torch.autograd.Function):
-    """log of the row sums of exp(logits) over the entries whose ``mask`` is 1; about NEVER in a row without any.
-
-    The masked entries are multiplied away behind the exponential and not sent to minus infinity before it: exponentials
-    that underflow take twenty times as long on a CPU, and a row of nothing but -inf has a gradient of NaN. The gradient,
-    the softmax over the unmasked entries, is what the forward pass holds anyway.
+    The gradient is made in the forward pass, while the matrices of some AUs lie in the processor's cache; no matrix
+    [K, M, M] is kept. A GPU takes all AUs at once.
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, mask: Tensor) -> Tensor:
-        top = torch.add(logits, 1 - mask, alpha=NEVER).amax(-1)
-        share = (logits - top[..., None]).clamp_(max=0).exp_().mul_(mask)
-        total = share.sum(-1).clamp_(min=0.5)  # the largest entry alone gives 1
-        ctx.save_for_backward(share, total)
-        return top + total.log()
+    def forward(ctx, u, sides, share, branches, temperature, beta, released) -> Tensor:
+        total, gradient = u.new_zeros(()), torch.empty_like(u)
+        step = max(1, CACHED // u.shape[1] ** 2) if u.device.type == "cpu" else len(u)
+        for start in range(0, len(u), step):
+            part = slice(start, start + step)
+            some = u[part]
+            losses, of_dots = anchor_losses(
+                some @ some.mT, sides[part], share[part], branches[part], temperature, beta, released
+            )
+            total += (share[part] * losses).sum()
+            torch.baddbmm(of_dots @ some, of_dots.mT, some, out=gradient[part])
+        ctx.save_for_backward(gradient)
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        share, total = ctx.saved_tensors
-        return share * (grad / total)[..., None], None
+    def backward(ctx, upstream: Tensor):
+        return ctx.saved_tensors[0] * upstream, None, None, None, None, None, None
+
+
+def anchor_losses(
+    dots: Tensor, sides: Tensor, share: Tensor, branches: Sequence[str], temperature: float, beta: tuple[float, float],
+    released: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """loss_i of every AU and row from the products u_i . u_j of unit vectors, and the gradient of their sum.
+
+    Only the products with y_j = y_i are in 'mean' and only the others are in the negatives, so one matrix of exponentials
+    serves both: the factor before the product is 1 / T on the anchor's side and b_i / T across. Its sums over either side
+    are a product with ``sides``, its gradient is itself times a number per row and side.
+
+    Args:
+        dots: [K, M, M], float32 or float64; rows i and i + M/2 are the two views of one image.
+        sides: [K, M, 2] in the same type: (1, 0) where the AU is present, (0, 1) absent, (0, 0) not known.
+        share: [K, M], by which each loss_i is weighed in the sum. branches: K names.
+
+    Returns:
+        The losses [K, M], without a meaning where the label is not known, and the gradient of (share * losses).sum() with
+        respect to ``dots``, [K, M, M].
+    """
+    units, half, device = len(dots), dots.shape[1] // 2, dots.device
+    factor = sides @ (dots.new_tensor([[1, beta[0]], [beta[1], 1]]) / temperature)  # of each row, for either side's columns
+    exponentials = (factor @ sides.mT).mul_(dots)
+    if not released:
+        exponentials.diagonal(dim1=1, dim2=2).fill_(NEVER)
+    top = None
+    if max(1, *beta) / temperature > SAFE:
+        top = torch.stack([(exponentials + NEVER * (1 - side[:, None])).amax(2) for side in sides.unbind(2)], 2)
+        exponentials -= top @ sides.mT
+    exponentials.exp_()
+    sums = exponentials @ sides
+    logs = torch.where(sums > 0, sums.log() if top is None else sums.log() + top, NEVER)
+    other = sides.flip(2)
+
+    is_mean, is_self = (torch.tensor([[name == kind] for name in branches], device=device) for kind in ("mean", "self"))
+    of_side = sides.sum(1, keepdim=True)
+    count = of_side.sum(2) if released else (of_side * sides).sum(2) - 1
+    positive = (logs * sides).sum(2) - count.clamp(min=1).log()
+    own_view = torch.cat([dots.diagonal(half, 1, 2), dots.diagonal(-half, 1, 2)], 1) / temperature
+    positive = torch.where(is_mean, positive, own_view)
+    unit = torch.tensor([k for k in range(units) if branches[k] == "max"], dtype=torch.long, device=device)[:, None]
+    if len(unit):
+        row = torch.arange(2 * half, device=device)
+        nearest = _nearest(dots[unit[:, 0]], sides[unit[:, 0]], released)
+        positive[unit[:, 0]] = dots[unit, row, nearest] / temperature
+
+    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
+    ratio = (logs * other).sum(2) - positive
+    slope = share * ratio.sigmoid()  # of the loss by log neg, and less it by log pos
+    of_sums = slope[..., None] * torch.where(is_mean[..., None], other - sides, other)
+    of_sums = of_sums * factor / torch.where(sums > 0, sums, 1.0)  # nothing summed: its slope is 0
+    of_dots = (of_sums @ sides.mT).mul_(exponentials)
+    slope = slope / temperature
+    of_self = torch.where(is_self, slope, 0.0)
+    of_dots.diagonal(half, 1, 2).sub_(of_self[:, :half])
+    of_dots.diagonal(-half, 1, 2).sub_(of_self[:, half:])
+    if len(unit):
+        of_dots.index_put_((unit, row, nearest), -slope[unit[:, 0]], accumulate=True)
+    return F.softplus(ratio), of_dots
+
+
+def _nearest(dots: Tensor, sides: Tensor, released: bool) -> Tensor:
+    """Which positive of 'max' has the largest product with the anchor: dots [k, M, M], sides [k, M, 2] -> [k, M]."""
+    rows = torch.arange(dots.shape[1], device=dots.device)
+    partner = (rows + len(rows) // 2) % len(rows)
+    alike = sides @ sides.mT  # 1 where both are known and agree, else 0
+    if not released:
+        alike[:, rows, rows] = 0
+        alike[:, rows, partner] = 0
+    best, nearest = torch.add(dots, 1 - alike, alpha=NEVER).max(2)
+    return torch.where(best > NEVER / 2, nearest, partner)
 
 
 def _branches(branch: str | Sequence[str], units: int) -> list[str]:

@@ -4,7 +4,7 @@ A method is an ``nn.Module`` built from (config, network, views) that keeps its 
 frozen dataclasses that a checkpoint is recognised by, and has
 
     views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each. ``images``
-                                is [B, 3, H, W], or a lib.clips.ClipBatch for a method with ``items``
+                                is [B, 3, H, W], or a lib.loading.ClipBatch for a method with ``items``
     loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
     optimizer()              -> the optimiser over what the method trains
     after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues
@@ -18,6 +18,8 @@ and, where it needs them,
                                 alone, so that a killed run goes on with the same items. Default: single images, shuffled
     labels(table)            -> [N, ...], one row an image of the table: a supervised method, whose views get those of the
                                 batch as a third argument
+    began_with               -> a checksum of the weights that it was built with from elsewhere: a checkpoint is recognised by it
+    rate(step, steps_per_epoch) -> factor of the learning rate in this step in place of the schedule's, or None: the schedule's
     begin(steps)             -> before the first step, and when a killed run goes on: how many steps the run has
 
 Every method has ``variant``: 'released' does what the published code does (crashes fixed), 'corrected' what its authors

@@ -16,6 +16,7 @@ from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_bran
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
 from lib.methods.aunce_views import enhanced_view
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.models.start import IMAGENET, SCRATCH, start_backbone
 from lib.views import Views
 
 # The published backbone; weights of ImageNet-1k were loaded into it.
@@ -24,7 +25,7 @@ PUBLISHED = EncoderConfig(224, "swin_base_patch4_window7_224", {"drop_path_rate"
 
 @dataclass(frozen=True)
 class AunceConfig:
-    """AUNCE's settings; the defaults are the published ones.
+    """AUNCE's settings; the defaults are the published ones, but for ``init``, which needs no network.
 
     Attributes:
         variant: ``corrected``, ``released``, or ``first_release``: the code of February 2024, from which the published
@@ -38,6 +39,8 @@ class AunceConfig:
         neighbours: of a node in the graph of AUs.
         layer: which map of a backbone that gives several is read.
         crop: share of the height and width that a view shows; the finished encoder sees that share around the centre.
+        init: where the backbone begins: ``scratch``, ``imagenet`` (published), PATH@DIGEST of an encoder's file, or the name of
+            another entry, under ``continued`` in params.yaml alone; see lib.models.start.
         learning_rate, weight_decay: of AdamW.
     """
 
@@ -52,6 +55,7 @@ class AunceConfig:
     neighbours: int = 4
     layer: int = -1
     crop: float = 0.875
+    init: str = SCRATCH
     learning_rate: float = 1e-5
     weight_decay: float = 1e-6
 
@@ -67,6 +71,8 @@ class AunceConfig:
             raise ValueError(f"units: expected different numbers of action units, got {self.units}")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop: expected a share in (0, 1], got {self.crop}")
+        if not self.init:
+            raise ValueError(f"init: expected {SCRATCH}, {IMAGENET}, PATH@DIGEST of an encoder or the name of an entry, got {self.init!r}")
         if self.width < 0:
             raise ValueError(f"width: expected 0 (as wide as the tokens) or more, got {self.width}")
         draw_branches(1, torch.Generator(), self.probabilities)  # refuses what is no distribution
@@ -89,6 +95,7 @@ class Aunce(nn.Module):
         graph = {"units": len(config.units), "width": config.width or None, "neighbours": config.neighbours}
         graph["layer"] = config.layer
         self.network = Encoder(replace(network, au_graph=graph, centre=config.crop))
+        self.began_with = start_backbone(self.network, config.init)
         self.head = None
         if config.objective == "cross_entropy":
             count, width = len(config.units), self.network.au_graph.width

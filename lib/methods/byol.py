@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.clips import ClipBatch
+from lib.loading import ClipBatch
 from lib.losses.byol import byol_loss
 from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, ClipSettings

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.clips import WEIGHTINGS, ClipBatch, ClipIndex
+from lib.clips import WEIGHTINGS, ClipIndex
 from lib.faces.parts import MASKED, cover_part
 from lib.faces.swap import swap_faces
+from lib.loading import ClipBatch
 from lib.views import Views, colour_jitter, cut_mix, hue_jitter, random_blur, random_view, uniform, window_crop
 
 

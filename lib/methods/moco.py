@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from lib.clips import ClipBatch
+from lib.loading import ClipBatch
 from lib.losses.moco import moco_loss
 from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings

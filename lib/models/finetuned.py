@@ -44,7 +44,8 @@ def published_head(dim: int, outputs: int) -> nn.Sequential:
 
 
 class TenCrops(nn.Module):
-    """Features of the ten crops of each image, side by side: [B, 3, H, W] -> [B, 10 D]. In training: of the image as it is."""
+    """Features of the ten crops of each image, side by side: [B, 3, H, W] -> [B, 10 D]. In training: of the images as they
+    are, each of which is a crop."""
 
     def __init__(self, encoder: nn.Module, crop: float):
         super().__init__()
@@ -53,8 +54,7 @@ class TenCrops(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
             return self.encoder(images)
-        five = five_crops(images, self.crop)
-        ten = torch.cat([five, five.flip(-1)])
+        ten = ten_crops(images, self.crop)
         features = self.encoder(ten.flatten(0, 1))
         return features.view(len(ten), len(images), -1).transpose(0, 1).flatten(1)
 
@@ -72,12 +72,13 @@ class MeanOverCrops(nn.Module):
         return self.head(features.view(len(features), 10, -1)).mean(1)
 
 
-def five_crops(images: Tensor, share: float) -> Tensor:
-    """The four corners and the centre, ``share`` of the sides long: [B, 3, H, W] -> [5, B, 3, h, w]."""
+def ten_crops(images: Tensor, share: float) -> Tensor:
+    """The four corners and the centre, ``share`` of the sides long, then their mirror images: [B, 3, H, W] -> [10, B, 3, h, w]."""
     height, width = images.shape[-2:]
     h, w = round(share * height), round(share * width)
     if not (0 < h <= height and 0 < w <= width):
         raise ValueError(f"share: expected a share of the side in (0, 1] that leaves a pixel, got {share}")
     bottom, right = height - h, width - w
     places = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-    return torch.stack([images[..., top : top + h, left : left + w] for top, left in places])
+    five = torch.stack([images[..., top : top + h, left : left + w] for top, left in places])
+    return torch.cat([five, five.flip(-1)])

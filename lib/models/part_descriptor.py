@@ -4,15 +4,13 @@ References:
     [1] Shu et al., SSL-FER, BMVC 2022: a fixed ResNet-18, trained on ImageNet, over 64 x 64 patches.
 """
 
-from pathlib import Path
-
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.faces.parts import part_patches
-from lib.models.encoder import load_encoder
+from lib.models.named import is_named, named_encoder
 
 PATCH, PIXEL_PATCH = 64, 32  # px: for a network [1], and where the patch itself is the descriptor
 PIXELS = "pixels"
@@ -21,23 +19,21 @@ PIXELS = "pixels"
 class PartDescriptor(nn.Module):
     """Images and landmarks -> unit vectors that are alike where eyes and mouth look alike. Always in eval mode, no gradient.
 
-    ``network``: a timm model name; the path of an encoder of this package (a ``.safetensors`` file or its folder); or
-    'pixels', the patches themselves: grey, less their mean, smoothed to 16 x 16. On rendered faces 'pixels' finds samples with
-    more alike action units than a random ResNet-18 does, so it is what to use where there are no weights.
+    ``network``: a timm model name; an encoder of this package, PATH@DIGEST; or 'pixels', the patches themselves: grey, less
+    their mean, smoothed to 16 x 16. On rendered faces 'pixels' finds samples with more alike action units than a random
+    ResNet-18 does, so it is what to use where there are no weights. PATH@DIGEST: see lib.models.named.
     """
 
     def __init__(self, network: str = "resnet18", pretrained: bool = True):
         """``pretrained``: with timm's weights, which must be in the cache or be fetched; else with random ones.
 
         Raises:
-            ValueError: unknown network, or weights that cannot be had; says what can be done.
+            ValueError: unknown network, weights that cannot be had, another file than DIGEST says; says what can be done.
         """
         super().__init__()
         self.network, mean, std = None, (0.0,) * 3, (1.0,) * 3
-        if network.endswith(".safetensors") or "/" in network:
-            if not Path(network).exists():
-                raise ValueError(f"descriptor: no encoder at {network}; train it first, or name a timm model or 'pixels'")
-            self.network = load_encoder(network)
+        if is_named(network):
+            self.network = named_encoder("descriptor", network)
         elif network != PIXELS:
             self.network = _timm_model(network, pretrained)
             self.network.to(memory_format=torch.channels_last)

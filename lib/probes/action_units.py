@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.au_metrics import AuCounts, au_auc_resampled, au_cells, left_out, mean_of_known
 from lib.datasets.action_units import au_labels, units_of
 from lib.datasets.columns import NO_LABEL
+from lib.degrade.objectives import binary_cross_entropy, summed
 from lib.probes.au_linear import FoldPart, Recipe, fit_folds, fold_parts
 from lib.probes.features import embed
 from lib.probes.task import Task, TaskLeftOut
@@ -79,24 +79,24 @@ def action_units_task(
         found = {f"auc_au_{unit}": each[:, k] for k, unit in enumerate(units)}
         return {"auc": mean_of_known(mean_of_known(np.stack(areas), 2), 0)} | found
 
-    def summed(name):
+    def of_counts(name):
         """A metric of summed counts [..., folds * 4 * K] from one of AuCounts [..., folds, K]."""
         return lambda sums: name(_as_counts(sums, shape))
 
-    metrics = {"f1": summed(lambda c: 100 * _macro(c.f1))}
+    metrics = {"f1": of_counts(lambda c: 100 * _macro(c.f1))}
     details = {
-        "f1_pooled": summed(lambda c: 100 * mean_of_known(_pooled(c).f1, -1)),
-        "accuracy": summed(lambda c: 100 * _macro(c.accuracy)),
+        "f1_pooled": of_counts(lambda c: 100 * mean_of_known(_pooled(c).f1, -1)),
+        "accuracy": of_counts(lambda c: 100 * _macro(c.accuracy)),
     }
     for f, name in enumerate(fitted.folds):
-        details[f"f1_fold_{name + 1}"] = summed(lambda c, f=f: 100 * mean_of_known(c.f1[..., f, :], -1))
+        details[f"f1_fold_{name + 1}"] = of_counts(lambda c, f=f: 100 * mean_of_known(c.f1[..., f, :], -1))
     for k, unit in enumerate(units):
-        metrics[f"f1_au_{unit}"] = summed(lambda c, k=k: 100 * mean_of_known(c.f1[..., k], -1))
-        details[f"accuracy_au_{unit}"] = summed(lambda c, k=k: 100 * mean_of_known(c.accuracy[..., k], -1))
+        metrics[f"f1_au_{unit}"] = of_counts(lambda c, k=k: 100 * mean_of_known(c.f1[..., k], -1))
+        details[f"accuracy_au_{unit}"] = of_counts(lambda c, k=k: 100 * mean_of_known(c.accuracy[..., k], -1))
         for part in ("support", "hits", "false_alarms"):
-            details[f"{part}_au_{unit}"] = summed(lambda c, k=k, part=part: getattr(c, part)[..., k].sum(-1))
+            details[f"{part}_au_{unit}"] = of_counts(lambda c, k=k, part=part: getattr(c, part)[..., k].sum(-1))
         for f, name in enumerate(fitted.folds):
-            details[f"f1_au_{unit}_fold_{name + 1}"] = summed(lambda c, k=k, f=f: 100 * c.f1[..., f, k])
+            details[f"f1_au_{unit}_fold_{name + 1}"] = of_counts(lambda c, k=k, f=f: 100 * c.f1[..., f, k])
     return Task(
         name="action_units",
         table=table,
@@ -105,7 +105,7 @@ def action_units_task(
         labels=known,
         encoder=encoder,
         head=lambda features, items: fitted.scores(features, head_of[items]),
-        loss_fn=masked_loss,
+        loss_fn=summed(binary_cross_entropy),
         correct=lambda scores, items: ((scores >= 0) == (known[items] > 0)) | (known[items] < 0),
         count=counts,
         metrics=metrics,
@@ -150,12 +150,6 @@ def left_out_of(table, rows) -> tuple[str, ...]:
     )
     missing = [f"AU {', '.join(str(unit) for unit, has in zip(units, there) if not has)}: no such column"]
     return (*(missing if not there.all() else ()), *found)
-
-
-def masked_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of scores [B,K] summed over the known labels [B,K] in {0, 1}; -1 is unknown."""
-    each = F.binary_cross_entropy_with_logits(scores, labels.clamp(min=0), reduction="none")
-    return (each * (labels >= 0)).sum()
 
 
 def _known(table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

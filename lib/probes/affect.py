@@ -7,8 +7,9 @@ is right where its sign is (SAGR, the sign agreement of the AffectNet and Aff-Wi
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from lib.degrade.objectives import squared_error, summed
 from lib.probes.features import embed
 from lib.probes.knn import NEIGHBOURS, knn_mean
 from lib.probes.linear import fit_ridge
@@ -46,7 +47,7 @@ def affect_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: int, 
         labels=truth,
         encoder=encoder,
         head=lambda features, items: linear(features.float()),
-        loss_fn=squared_error,
+        loss_fn=summed(squared_error),
         correct=lambda scores, items: (scores > 0) == (truth[items] > 0),
         count=lambda scores, items: affect_counts(scores, rating[rows][items]),
         metrics={"ccc": lambda sums: np.mean([_ccc(sums, k) for k in range(2)], axis=0)}
@@ -88,11 +89,6 @@ def affect_training_rows(table) -> np.ndarray:
 def ratings(table) -> np.ndarray:
     """float32 [len(table), 2], valence first; NaN is unknown."""
     return np.stack([table.column(name).astype(np.float32) for name in DIMENSIONS], axis=1)
-
-
-def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """Sum of the squared differences of [B,2] and [B,2]."""
-    return (scores.float() - labels).square().sum()
 
 
 def affect_counts(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from lib.faces.parts import MASKED, cover_part
-from lib.models.finetuned import five_crops
+from lib.models.finetuned import ten_crops
 from lib.views import colour_jitter, hue_jitter, random_blur, uniform
 
 TRIES = 10  # at a crop that fits
@@ -29,7 +29,8 @@ class Augmentation:
         blur: probability of a Gaussian blur by 3 taps, sigma 0.1 to 2 px.
         crop: smallest share of the area that a crop keeps; 1: the whole image.
         rotation: largest angle in degrees, shift: largest share of a side; half of the images are rotated, half shifted.
-        corner: share of the side of one of the five crops (corners, centre) that is taken then; 0: none is.
+        corner: share of the side of the ten crops (corners, centre, and their mirror images) that an image then becomes; 0: one
+            image stays one.
         erasing: probability that a rectangle is blackened.
         hue: largest turn of the hue, as a share of the circle.
         mask: probability that an eye or the mouth is covered, where the landmarks are known.
@@ -48,7 +49,10 @@ class Augmentation:
 
 
 def augmented(images: Tensor, how: Augmentation, generator: Generator, landmarks: Tensor | None = None) -> Tensor:
-    """[B,3,H,W] in [0,1] -> the same, smaller where ``how`` crops corners. landmarks: [B,68,2] in pixels, or None."""
+    """[B,3,H,W] in [0,1] -> the same; where ``how`` crops corners [10 B,3,h,w], the first crops of all images first.
+
+    landmarks: [B,68,2] in pixels, or None.
+    """
     x = images
     if how.mask and landmarks is not None:
         part = torch.randint(len(MASKED), (len(x),), generator=generator, device=x.device)
@@ -66,8 +70,7 @@ def augmented(images: Tensor, how: Augmentation, generator: Generator, landmarks
     if how.grey:
         x = colour_jitter(x, 0.0, how.grey, generator)
     if how.corner:
-        place = torch.randint(5, (len(x),), generator=generator, device=x.device)
-        x = five_crops(x, how.corner)[place, torch.arange(len(x), device=x.device)]
+        x = ten_crops(x, how.corner).flatten(0, 1)
     return erased(x, how.erasing, generator) if how.erasing else x
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.datasets.columns import ALL_EXPRESSIONS, CONTEMPT
+from lib.degrade.objectives import cross_entropy, summed
 from lib.probes.features import embed
 from lib.probes.knn import NEIGHBOURS, knn_predict
 from lib.probes.linear import fit_softmax
@@ -51,7 +52,7 @@ def expression_task(encoder: nn.Module, table, rows, *, l2: float, batch_size: i
         labels=truth,
         encoder=encoder,
         head=lambda features, items: linear(features.float()),
-        loss_fn=lambda scores, labels: F.cross_entropy(scores, labels, reduction="sum"),
+        loss_fn=summed(cross_entropy),
         correct=lambda scores, items: scores.argmax(1) == truth[items],
         count=lambda scores, items: confusion_counts(scores.argmax(1), label[rows][items], classes),
         metrics={"accuracy": _accuracy, "macro_f1": _macro_f1(np.union1d(label[train], label[rows]))}

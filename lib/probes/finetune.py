@@ -16,8 +16,8 @@ Where the recipes differ from these:
 - affectnet: which part (an eye or the mouth) is covered is drawn for each image and step, not once for a run; faces without
   landmarks stay uncovered; brightness, contrast, saturation and hue change in this order, not in a random one; the head has
   no ReLU before its first layer (see lib.models.finetuned);
-- fer2013: a step learns from one 40/48 crop of each image, not from all ten; shift and rotation are bilinear, not nearest;
-  pixels are normalised as the encoder was trained, not by FER2013's mean and deviation.
+- fer2013: shift and rotation are bilinear, not nearest; pixels are normalised as the encoder was trained, not by FER2013's
+  mean and deviation.
 """
 
 import copy
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from lib.conditions import generator_for, to_numpy
 from lib.files import write_aside
+from lib.loading import ahead, read
 from lib.models.finetuned import FineTuned
 from lib.probes.augment import Augmentation, augmented
 from lib.probes.features import to_float
@@ -165,14 +166,16 @@ def finetune(
             order = fit[torch.randperm(len(fit), generator=generator_for("cpu", seed, label, "order", epoch))]
             model.train()
             total = 0.0
-            for step, part in enumerate(order.split(batch)[:steps], start=epoch * steps):
+            batches = ahead(lambda part: (part, read(table, part, device)), order.split(batch)[:steps])
+            for step, (part, found) in enumerate(batches, start=epoch * steps):
                 seed_all(generator_for("cpu", seed, label, "dropout", step))
                 if not recipe.plateau:
                     set_rate(optimizer, recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / (steps * recipe.epochs))))
-                images = to_float(table.images(part), device)
                 places = table.landmarks(part).to(device) if table.has_landmarks else None
-                images = augmented(images, recipe.augmentation, generator_for(device, seed, label, "views", step), places)
-                loss = goal.loss(model(images), goal.labels[part.to(device)])
+                images = augmented(found.on(device), recipe.augmentation, generator_for(device, seed, label, "views", step), places)
+                labels = goal.labels[part.to(device)]
+                labels = labels.repeat(len(images) // len(part), *(1,) * (labels.dim() - 1))  # one for each crop
+                loss = goal.loss(model(images), labels)
                 if not torch.isfinite(loss):
                     raise FineTuningError(
                         f"{label}: the loss is {loss.item()} in step {step}; lower the recipe's learning_rate. Finished epochs"
@@ -246,7 +249,8 @@ def seed_all(generator: torch.Generator) -> None:
 def scored(model: FineTuned, table, rows: Tensor, batch_size: int, device: torch.device) -> np.ndarray:
     """Scores [n,outputs] of the images ``rows``, without augmentation; the model is left in eval mode."""
     model.eval()
-    return to_numpy(torch.cat([model(to_float(table.images(part), device)) for part in rows.split(batch_size)]))
+    batches = ahead(lambda part: read(table, part, device), rows.split(batch_size))
+    return to_numpy(torch.cat([model(found.on(device)) for found in batches]))
 
 
 def keep(path: Path, state: dict, model: nn.Module, optimizer, plateau) -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.datasets.pairs import Pairs, TooFewFaces, verification_pairs
+from lib.degrade.objectives import mistaken, summed
 from lib.metrics import best_threshold, far_threshold
 from lib.probes.features import embed
 from lib.probes.selection import balanced_order
@@ -80,7 +81,7 @@ def verification_task(
         labels=labels,
         encoder=encoder,
         head=head,
-        loss_fn=lambda scores, labels: (scores * torch.where(labels, -1.0, 1.0)).sum(),
+        loss_fn=summed(mistaken),
         correct=lambda scores, items: (scores.double() > accept_above[items]) == labels[items],
         count=count,
         metrics={

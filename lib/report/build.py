@@ -8,7 +8,8 @@ import pandas as pd
 from lib.files import write_aside
 from lib.report import names, table_formats
 from lib.report.au_tables import au_tables
-from lib.report.claims import compute_claims, write_claims
+from lib.report.claim import write_claims
+from lib.report.claims import compute_claims
 from lib.report.draw import draw_all
 from lib.report.figures import style
 from lib.report.html import write_html
@@ -19,12 +20,13 @@ from lib.report.tables import Table, all_tables
 PANELS = {
     "corruptions": ("names", "images"),
     "attacks": ("names", "encoder", "task", "clean", "images", "eps"),
+    "strong_attacks": ("names", "encoder", "task", "clean", "images", "eps"),
     "restoration": ("encoder", "labels", "seen", "degraded", "restored", "clean"),
     "moving": ("encoder", "images", "pixels"),
     "face_swap": ("head", "expression", "swapped"),
     "embeddings": ("features", "expression", "identity"),
 }
-FACES = ("corruptions", "attacks", "restoration", "moving", "face_swap")  # the panels that show faces
+FACES = ("corruptions", "attacks", "strong_attacks", "restoration", "moving", "face_swap")  # the panels that show faces
 RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_eps", "left_out")
 
 
@@ -39,13 +41,14 @@ def build_report(
         panels: {'source': 'rendered' or what else the faces are,
             'corruptions': {'names', 'images' [C,6,3,H,W]: clean and severities 1..5},
             'attacks': {'names', 'encoder' and 'task' attacked, 'clean' [F,3,H,W], 'images' [A,F,3,H,W], 'eps'},
+            'strong_attacks': the same of the attacks beyond the published ones,
             'restoration': {'encoder', 'labels', 'seen' and 'degraded' [N,3,H,W], 'restored' [N,k,3,H,W], 'clean' [N,3,H,W]},
             'moving': {'encoder', 'images' [N,3,S,S], 'pixels' bool [S,S]},
             'face_swap': {'head', 'expression', 'swapped' [N,3,H,W]},
             'embeddings': {'features': {encoder: [M,D]}, 'expression' [M], 'identity' [M]},
             'left_out': {panel that is not there: why}}.
             Pictures are float in [0,1] or uint8, of faces that no encoder was trained on; eps is in [0,1] too. The
-            first four show faces, so they are for rendered faces only.
+            panels of ``FACES`` show faces, so they are for rendered faces only.
         run: {'params': nested dict, 'versions': {name: version}, 'machine': text, 'stages': [(name, seconds)],
             'seen_corruptions': types in the training mixture, 'attack_eps': the budget of all attacks in 255ths,
             'left_out': sentences, one for each task that was not measured}.

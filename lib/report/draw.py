@@ -83,10 +83,23 @@ def draw_all(
                 "attack_gallery",
                 "The attacks",
                 f"Rendered faces attacked at {255 * data['eps']:.0f}/255 through {names.look(data['encoder']).label} "
-                f"and its probe ({names.TASKS[data['task']].lower()}). "
-                "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change "
-                "allowed. The last ones are beyond the published eight: Auto-PGD, AutoAttack (an image that it cannot break "
-                "stays as it is), SSP, which needs no label, and the attacks on M, which have no such limit.",
+                f"and its probe ({names.TASKS[data['task']].lower()}), by one step (FGSM) and by the published eight. "
+                "Below each: what was added, magnified; mid-grey is no change, black and white are the largest change allowed.",
+                gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
+                picture=True,
+            )
+        )
+    if "strong_attacks" in panels:
+        data = panels["strong_attacks"]
+        figures.append(
+            Drawn(
+                "strong_attack_gallery",
+                "The attacks beyond the published eight",
+                "The same faces, encoder and probe. Auto-PGD; the other parts of AutoAttack by themselves, and all of it: an image "
+                "that they cannot break stays as it is, and one that is wrong already is left alone. SSP, which needs no label. On M: "
+                "the worst blur, gain and square; these have no limit per pixel, so what was added is cut at the limit of the others. "
+                "Dodging turns a face's features away from those of the person's other picture, impersonation towards those of the next "
+                "person.",
                 gallery.attack_gallery(tuple(data["names"]), data["clean"], data["images"], data["eps"]),
                 picture=True,
             )

@@ -9,7 +9,8 @@ import pandas as pd
 
 from lib.files import write_aside
 from lib.report import table_formats
-from lib.report.claims import Claim, answer
+from lib.report.answer import answer
+from lib.report.claim import Claim
 
 TEMPLATE = Path(__file__).with_name("template.html")
 FIRST = ("headline", "restoration")  # figures shown beside the answer
@@ -18,7 +19,9 @@ FIRST = ("headline", "restoration")  # figures shown beside the answer
 PANEL_TITLES = {
     "corruptions": "the gallery of corruptions",
     "attacks": "the gallery of attacks",
+    "strong_attacks": "the gallery of stronger attacks",
     "restoration": "what DAFR restores",
+    "moving": "where faces move",
     "face_swap": "the gallery of swapped faces",
     "embeddings": "the map of the features",
 }

@@ -7,15 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.conditions import seeds_for
-from lib.degrade.attacks import attack
 from lib.degrade.corruptions import CORRUPTIONS, corrupt
-from lib.evaluation import ProbeParams, tasks_of
+from lib.evaluation import ProbeParams
 from lib.models.encoder import Encoder
-from lib.probes.features import embed, held_still
+from lib.probes.features import embed
+from lib.report.attack_panels import attack_panels
 from lib.report.build import FACES
 from lib.report.figures.face_swap import swapped_faces
-from lib.strong_attacks import ATTACK
 
 SHOWN_FACES, SWAPPED_FACES = 4, 8
 MAP_IMAGES, MAP_FEWEST = 400, 20
@@ -34,7 +32,7 @@ def make_panels(
     Args:
         encoders: name -> encoder.
         faces: a FaceTable; its split 'probe_test' is shown.
-        params: attacks and eps that are shown; of corruptions all are. seed: of the degradations.
+        params: budget of the attacks. All attacks and corruptions are shown. seed: of the degradations.
     """
     table = faces.select(faces.column("split") == "probe_test")
     panels, left_out = {"source": faces.source}, {}
@@ -60,9 +58,9 @@ def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int,
     places = torch.as_tensor(table.column("landmarks")[frontal]).to(device) if "landmarks" in table.columns else None
     panels = {"corruptions": _corrupted(shown, places, device, seed)}
     if params.attacks:
-        panels["attacks"] = _attacked(encoders[attacked].to(device), attacked, faces, params, device, seed)
+        panels |= attack_panels(encoders[attacked].to(device), attacked, faces, params, device, seed, SHOWN_FACES)
     else:
-        left_out["attacks"] = "there were no attacks in this run"
+        left_out |= dict.fromkeys(("attacks", "strong_attacks"), "there were no attacks in this run")
     if restorers:
         panels["restoration"] = _restored(encoders[attacked].to(device), attacked, shown, device, seed)
     else:
@@ -99,31 +97,6 @@ def _corrupted(shown: Tensor, landmarks: Tensor | None, device, seed: int) -> di
         levels = [corrupt(face, name, level, torch.Generator(device).manual_seed(seed), points) for level in range(1, 6)]
         rows.append(torch.cat([face, *levels]))
     return {"names": list(CORRUPTIONS), "images": torch.stack(rows).cpu()}
-
-
-def _attacked(encoder: Encoder, name: str, faces, params: ProbeParams, device, seed: int) -> dict:
-    task = tasks_of(encoder, faces, params, device)[0]  # expression, where it is known
-    items = torch.arange(min(SHOWN_FACES, len(task)))
-    clean = task.table.images(task.rows[items]).to(device).float() / 255
-    scores, labels = task.scores_fn(items), task.labels[items.to(device)]
-    budget = {"eps": params.eps / 255, "alpha": params.alpha / 255, "steps": params.steps}
-    images = []
-    for kind in params.attacks:
-        generator = torch.Generator(device).manual_seed(seed)
-        images.append(attack(kind, scores, clean, labels, task.loss_fn, **budget, generator=generator))
-    further = [name for name in params.strong.attacks if name != "autoattack" or task.classes]
-    for kind in further:
-        seeds = seeds_for(items.to(device), kind)
-        with held_still(encoder):
-            images.append(ATTACK[kind](task, clean, items.to(device), params.eps / 255, params.strong, seeds))
-    return {
-        "names": [*params.attacks, *further],
-        "encoder": name,
-        "task": task.name,
-        "clean": clean.cpu(),
-        "images": torch.stack(images).cpu(),
-        "eps": params.eps / 255,
-    }
 
 
 @torch.no_grad()

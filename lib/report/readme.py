@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lib.files import write_aside
 from lib.report import names
-from lib.report.claims import answer, compute_claims, main_blocks
+from lib.report.answer import answer
+from lib.report.claims import compute_claims, main_blocks
 from lib.report.html import duration
 from lib.report.summary import Scores
 from lib.results import read_results

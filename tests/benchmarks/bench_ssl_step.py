@@ -7,9 +7,10 @@
 Backbone, views and precision are those of params.yaml, or of a preset on top of it, which has an image size too, unless they
 are given. The images are noise and the landmarks a mean face: what they show costs nothing. A step is views, loss, backward,
 optimiser and what moves after it; its networks alone are the forward and backward pass of the same images (for MoCo and BYOL
-with the forward pass of the following network; for MaskFN with its descriptor's, of random weights). Views: both views of all
-frames; for MaskFN its descriptors are counted apart. The share is that of the views in the step. Least of several runs, taken
-in turns.
+with the forward pass of the following network; for MaskFN with its descriptor's, of random weights). Steps and networks are
+timed some in a row, queued as lib.training queues them: a GPU makes views while the processor reads the losses of the step before.
+Views: what both views of all frames (and MaskFN's descriptors) take by themselves. Their share of a step is what it takes less
+without them. Least of several runs, taken in turns.
 """
 
 import argparse
@@ -20,16 +21,18 @@ from pathlib import Path
 
 import torch
 
-from lib.clips import ClipBatch
 from lib.degrade.occluders import MEAN_FACE
 from lib.faces.parts import cover_part
 from lib.faces.swap import swap_faces
+from lib.loading import ClipBatch
 from lib.methods import METHODS, build_method
 from lib.models.encoder import EncoderConfig
 from lib.params import load
 from lib.run_record import machine, versions
+from lib.step_values import under_way
 from lib.views import colour_jitter, cut_mix, hue_jitter, random_blur, random_crop
 
+IN_A_ROW = 5
 OFF = {"time_aug": False, "hard_neg": False, "face_swap": False, "mask_fn": False}
 RUNS = {
     "SimCLR": ("ssl_fer", OFF),
@@ -63,7 +66,7 @@ def seconds(works: list, device, runs: int) -> list[float]:
 
 
 def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, options, device) -> list[float]:
-    """Seconds of a step, of its networks, of its views without and with descriptors."""
+    """Seconds of a step, of its networks, of a step with views that are there already, and of the views."""
     method = build_method(name, METHODS[name](head_hidden=256, **settings), network, views).to(device).train()
     optimizer, generator = method.optimizer(), torch.Generator(device).manual_seed(0)
     hard, swap = getattr(method.config, "hard_neg", False), method.config.face_swap
@@ -72,14 +75,22 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
     half = options.precision == "bfloat16"
     frames = 2 + 2 * hard
 
-    def step():
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            terms = method.loss(method.views(batch, generator)[0])
-        optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        optimizer.step()
-        terms["loss"].item()
-        method.after_step(0)
+    def steps(views) -> None:
+        waiting = None
+        for _ in range(IN_A_ROW):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                seen = views()
+            if waiting is not None:
+                waiting()
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                terms = method.loss(seen)
+            embedding = terms.pop("embedding")
+            optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            optimizer.step()
+            waiting = under_way(terms, embedding)
+            method.after_step(0)
+        waiting()
 
     def networks():
         method.zero_grad(set_to_none=True)
@@ -88,6 +99,10 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             out = embedded()
         sum(z.float().sum() for z in out).backward()
+
+    def networks_in_a_row():
+        for _ in range(IN_A_ROW):
+            networks()
 
     def embedded():
         if name == "moco":
@@ -101,8 +116,9 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
             return [method.predictor(method.projector(method.network(made[view]))) for view in ("first", "second")]
         return [method.embed(made["images"])]
 
-    works = [step, networks, lambda: method.pairs(batch, generator), lambda: method.views(batch, generator)]
-    return seconds(works, device, options.runs)
+    works = [lambda: steps(lambda: method.views(batch, generator)[0]), networks_in_a_row, lambda: steps(lambda: made)]
+    many = [taken / IN_A_ROW for taken in seconds(works, device, options.runs)]
+    return many + seconds([lambda: method.views(batch, generator)], device, options.runs)
 
 
 def settings_of(name: str | None):
@@ -138,13 +154,13 @@ def main() -> None:
     print(f"{where}, torch {versions()['torch']}, {torch.get_num_threads()} threads", end="; ")
     print(f"{options.clips} clips, {options.image_size} px, {backbone[0]}, {options.precision}", end=", ")
     print(f"descriptor {options.descriptor}")
-    print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s} {'share':>7s} {'+ descriptors':>13s}")
+    print(f"{'':20s} {'step':>9s} {'networks':>9s} {'ratio':>6s} {'views':>9s} {'share':>7s}")
     for label in options.only:
         name, settings = RUNS[label]
         settings = settings | ({} if name == "byol" else {"descriptor": options.descriptor, "descriptor_pretrained": False})
-        step, alone, views, described = step_and_networks(name, settings, network, params.views, options, device)
+        step, alone, without, views = step_and_networks(name, settings, network, params.views, options, device)
         print(f"{label:20s} {1e3 * step:6.1f} ms {1e3 * alone:6.1f} ms {step / alone:6.2f} {1e3 * views:6.1f} ms"
-              f" {views / step:7.1%} {1e3 * described:10.1f} ms", flush=True)  # fmt: skip
+              f" {1 - without / step:7.1%}", flush=True)  # fmt: skip
     profile(options, params.views, device)
 
 

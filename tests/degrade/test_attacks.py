@@ -314,6 +314,7 @@ def test_no_start_of_an_image_is_another_start_of_its_neighbour(many):
         ({"labels": torch.zeros(3, dtype=torch.long)}, "labels: expected a tensor with 4 rows"),
         ({"labels": [0, 1, 2, 3]}, "labels: expected a tensor with 4 rows"),
         ({"eps": -0.1}, "eps: expected a finite number >= 0, got -0.1"),
+        ({"eps": 8}, r"eps: expected at most 1, got 8: pixels are in \[0,1\]; did you mean 8/255\?"),
         ({"alpha": float("inf")}, "alpha: expected a finite number"),
         ({"steps": 0}, "steps: expected an integer >= 1, got 0"),
         ({"steps": 2.0}, "steps: expected an integer >= 1, got 2.0"),

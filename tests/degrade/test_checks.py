@@ -73,11 +73,35 @@ def test_no_gradient_and_counts():
         for change in ({"targets": 0}, {"targets": -3}, {"eps": -1.0}, {"steps": 0}, {"generator": 0}):
             with pytest.raises(ValueError, match=next(iter(change))):
                 run(means, IMAGES, CLASSES, **change)
-    for change in ({"queries": 0}, {"eps": -0.1}):
-        with pytest.raises(ValueError, match=next(iter(change))):
-            square_search(lambda x, rows: None, IMAGES, **{"eps": 0.1, "queries": 3, "seeds": torch.arange(4), **change})
     head = nn.Linear(3, 3)
     with pytest.raises(ValueError, match="does not depend on the images"):
         structured_attack(lambda x: head(torch.ones(4, 3)), IMAGES, CLASSES, cross_entropy, steps=2)
     with pytest.raises(ValueError, match="each_fn: expected finite losses"):
         structured_attack(means, IMAGES, CLASSES, lambda z, y: cross_entropy(z, y) * float("nan"), steps=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": 0}, "queries: expected an integer >= 1"),
+        ({"eps": -0.1}, "eps: expected a finite number >= 0"),
+        ({"eps": 8.0}, r"eps: expected at most 1, got 8.0: pixels are in \[0,1\]; did you mean 8/255\?"),
+        ({"share": 0}, "share: expected a number above 0"),
+        ({"seeds": torch.arange(3)}, r"seeds: expected a long tensor \[4\]"),
+        ({"images": IMAGES[:0]}, "images: expected at least one image"),
+        ({"images": IMAGES + 1}, r"images: expected values in \[0,1\]"),
+        ({"images": (255 * IMAGES).byte()}, "images: expected float32"),
+        ({"judge": lambda x, rows: None}, r"judge: expected a loss and whether it is broken, two tensors \[4\], got NoneType"),
+        ({"judge": lambda x, rows: (rows.float(), True)}, r"judge: expected a loss .* got \['Tensor', 'bool'\]"),
+        ({"judge": lambda x, rows: (means(x), rows < 0)}, r"judge: expected the loss of each image, floats \[4\], got .* \[4, 3\]"),
+        ({"judge": lambda x, rows: (rows, rows < 0)}, "judge: expected the loss of each image, floats"),
+        ({"judge": lambda x, rows: (rows.float(), rows)}, r"judge: expected which images are broken, bool \[4\], got torch.int64"),
+        ({"judge": lambda x, rows: (rows.float(), rows[:2] < 0)}, r"judge: expected which images are broken, bool \[4\]"),
+        ({"judge": lambda x, rows: (rows / rows, rows < 0)}, "judge: expected finite losses"),
+    ],
+)
+def test_a_search_by_scores(change, message):
+    good = {"judge": lambda x, rows: (means(x)[:, 0], rows < 0), "images": IMAGES, "eps": 0.1, "queries": 3, "seeds": torch.arange(4)}
+    square_search(**good)
+    with pytest.raises(ValueError, match=message):
+        square_search(**{**good, **change})

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.degrade.masking import masking_checks, verdicts
+from lib.degrade.masking import masking_checks
+from lib.degrade.verdicts import verdicts
 
 EPS = 8 / 255
 QUICK = {"eps": EPS, "steps": (1, 5, 20), "sweep": (4 / 255, 16 / 255, 64 / 255), "queries": 200, "batch": 24}
@@ -86,26 +87,6 @@ def test_transfer_that_beats_the_white_box_is_found(setting, seeded):
     weak = {**QUICK, "alpha": 0.01 / 255}
     rows = masking_checks(model, images, labels, cross_entropy, correct, seeded(), transfer={"strong": strong}, **weak)
     assert not verdicts(rows)["transfer"] and row(rows, "transfer")["accuracy"] < row(rows, "white_box")["accuracy"]
-
-
-def test_verdicts_read_the_rows():
-    def rows(**changes):
-        values = {
-            ("white_box", 50): (2.0, 0.3), ("steps", 1): (1.0, 0.5), ("steps", 50): (2.0, 0.3),
-            ("sweep", 8 / 255): (2.0, 0.3), ("sweep", 64 / 255): (9.0, 0.0),
-            ("restarts", 1): (2.0, 0.32), ("restarts", 5): (2.1, 0.3),
-            ("gradient_free", 500): (1.5, 0.4), ("noise", 0.03): (1.0, 0.7),
-        }  # fmt: skip
-        values.update({(check, setting): pair for (check, setting), pair in changes.get("put", {}).items()})
-        return [{"check": c, "setting": s, "loss": pair[0], "accuracy": pair[1]} for (c, s), pair in values.items()]
-
-    assert all(verdicts(rows()).values()) and "transfer" not in verdicts(rows())
-    for key, pair in {
-        ("steps", 50): (0.9, 0.3), ("sweep", 64 / 255): (3.0, 0.2), ("restarts", 5): (3.0, 0.1),
-        ("gradient_free", 500): (3.0, 0.2), ("noise", 0.03): (3.0, 0.2), ("transfer", "x"): (3.0, 0.2),
-    }.items():  # fmt: skip
-        assert verdicts(rows(put={key: pair}))[key[0]] is False
-    assert verdicts(rows(put={("gradient_free", 500): (1.5, 0.29)}))["gradient_free"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,23 @@ def test_embeddings_leave_and_reach(logits):
     assert torch.allclose(objectives.away(a, b), 1 - cosine) and torch.allclose(objectives.towards(a, b), cosine)
 
 
+def test_a_pair_is_mistaken_as_its_embeddings_leave_or_reach(logits):
+    a, b, same = logits.clone().requires_grad_(), logits.flip(0), torch.tensor([True, False] * 3)
+    cosine = torch.nn.functional.cosine_similarity(a, b)
+    (gradient,) = torch.autograd.grad(objectives.mistaken(cosine, same).sum(), a)
+    for row, genuine in enumerate(same):
+        one = a[row : row + 1].detach().requires_grad_()
+        objective = objectives.away if genuine else objectives.towards
+        (alone,) = torch.autograd.grad(objective(one, b[row : row + 1]).sum(), one)
+        assert torch.allclose(gradient[row], alone[0], atol=1e-6)
+
+
+def test_squared_error(logits):
+    a, b = logits[:, :2], logits[:, 2:4]
+    for x, y, got in zip(a.tolist(), b.tolist(), objectives.squared_error(a, b)):
+        assert got.item() == pytest.approx((x[0] - y[0]) ** 2 + (x[1] - y[1]) ** 2, rel=1e-5)
+
+
 def test_misclassified_counts_ties_and_nan_as_wrong():
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [float("nan"), 0.0]])
     assert objectives.misclassified(logits, torch.zeros(4, dtype=torch.long)).tolist() == [False, True, True, True]

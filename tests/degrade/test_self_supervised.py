@@ -61,7 +61,7 @@ def test_modes_and_gradients_are_left_alone_and_passes_counted(net, images, trai
         ({"target": torch.rand(4)}, r"target: expected shape"),
         ({"target": torch.rand(4, 5)}, r"embed_fn: expected embeddings shaped like target \[4, 5\]"),
         ({"embed_fn": lambda x: x.detach().mean((2, 3))}, "embed_fn: its result has no gradient"),
-        ({"embed_fn": lambda x: torch.ones(4, 3, requires_grad=True)}, "embed_fn: its result does not depend"),
+        ({"embed_fn": lambda x: torch.ones(4, 3, requires_grad=True)}, "embed_fn.* does not depend on the images"),
         ({"eps": -1.0}, "eps: expected"),
         ({"steps": 0}, "steps: expected"),
         ({"images": torch.rand(4, 3, 8, 8) - 1}, "images: expected values"),

@@ -3,8 +3,8 @@ import math
 import torch
 
 from lib.faces.align import move, to_template, warp
-from lib.faces.framing import fit_faces
-from lib.faces.resample import fit, fit_masks
+from lib.faces.framing import cut_faces, fit_faces
+from lib.faces.resample import fit, fit_masks, fit_points
 
 
 def random(*shape, seed=0):
@@ -26,3 +26,13 @@ def test_faces_without_all_landmarks_are_cut_to_the_central_box():
     none = fit_faces(images, None, size, masks)
     assert torch.equal(none[0], fit(images, size)) and none[1] is None and torch.equal(none[2], fit_masks(masks, size))
     assert fit_faces(images[1:2], landmarks[1:2], size)[2] is None
+
+
+def test_cut_faces_are_central_boxes_though_their_landmarks_are_known():
+    images, masks = (random(3, 3, 40, 30) * 255).to(torch.uint8), (random(3, 40, 30, seed=1) * 9).to(torch.uint8)
+    landmarks, size = random(3, 68, 2, seed=2) * 20 + 5, (16, 16)
+    landmarks[1, 5, 0] = math.inf
+    drawn, moved, labels = cut_faces(images, landmarks, size, masks)
+    assert torch.equal(drawn, fit(images, size)) and torch.equal(labels, fit_masks(masks, size))
+    assert moved[1].isnan().all() and torch.equal(moved[[0, 2]], fit_points(landmarks[[0, 2]], (40, 30), size))
+    assert cut_faces(images, landmarks, size)[2] is None

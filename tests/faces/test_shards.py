@@ -98,20 +98,33 @@ def test_masks_and_landmarks_are_optional(tmp_path):
 
 
 def test_opening_reads_no_pixels_and_a_batch_only_its_rows(packed, monkeypatch):
-    touched = []
-    load = np.load
-
-    class Watched(np.memmap):
-        def __getitem__(self, index):
-            touched.append(np.size(index))
-            return np.asarray(super().__getitem__(index))
-
-    monkeypatch.setattr(shards.np, "load", lambda *a, **k: load(*a, **k).view(Watched))
+    read, plain = [], os.preadv
+    monkeypatch.setattr(shards.os, "preadv", lambda file, into, at: read.append(len(into[0])) or plain(file, into, at))
     table = open_packed(packed)
     view = table.select(table.column("identity") >= 3)
-    assert touched == []
+    assert read == []
     view.images([0, 5])
-    assert sum(touched) == 2
+    assert read == [H * W * 3] * 2
+
+
+def test_no_file_stays_open(packed):
+    open_files = lambda: len(os.listdir("/dev/fd"))  # noqa: E731
+    before = open_files()
+    table = open_packed(packed)
+    table.images(), table.masks([3, 20])
+    assert open_files() == before
+
+
+def test_a_shard_that_goes_or_is_cut_while_the_set_is_open_is_named(packed):
+    table = open_packed(packed)
+    second = packed / "images-001.npy"
+    second.write_bytes(second.read_bytes()[:-1])
+    assert len(table.images(range(19))) == 19
+    with pytest.raises(DatasetError, match=r"images-001.npy: expected rows of 144 bytes, the file ends before"):
+        table.images([19])
+    second.unlink()
+    with pytest.raises(DatasetError, match=r"images-001.npy: cannot be read any more .*No such file"):
+        table.images([12])
 
 
 def test_a_failed_write_leaves_nothing_and_keeps_the_old_set(packed):

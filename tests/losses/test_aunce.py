@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lib.losses.aunce import BRANCHES, FIRST_RELEASE, anchor_losses, aunce_loss, draw_branches
+from lib.losses.aunce import BRANCHES, FIRST_RELEASE, _AnchorSum, anchor_losses, aunce_loss, draw_branches
 
 B, D, K = 6, 5, 3
 
@@ -106,40 +106,73 @@ def test_without_negatives_there_is_no_loss_and_no_gradient(batch, branch, relea
     assert value.item() == 0 and (u1.grad == 0).all()
 
 
+def sides_of(y, dtype=torch.float32):
+    """[K, M] labels -> [K, M, 2]: which side of the AU a row is on, none if it is not known."""
+    return torch.stack([y == 1, y == 0], 2).to(dtype)
+
+
 def test_released_max_attracts_nothing_and_corrected_max_does(batch):
-    u1, u2, labels = batch
+    y = torch.cat([batch[2][:, 0]] * 2)[None]
     dots = torch.eye(2 * B)[None] * 0.5 + 0.4
-    dots = dots.clone().requires_grad_()
-    y = torch.cat([labels[:, 0], labels[:, 0]])[None]
     for released in (True, False):
-        (grad,) = torch.autograd.grad(anchor_losses(dots, y == 1, y >= 0, ["max"], 0.5, (1.2, 0.8), released).sum(), dots)
+        _, slope = anchor_losses(dots, sides_of(y), torch.ones(1, 2 * B), ["max"], 0.5, (1.2, 0.8), released)
         alike = (y[0][:, None] == y[0]) & ~torch.eye(2 * B, dtype=torch.bool)
-        assert bool((grad[0][alike] < 0).any()) != released
+        assert bool((slope[0][alike] < 0).any()) != released
 
 
 def test_a_lone_label_uses_its_own_other_view_in_max(batch):
     u1, u2, _ = batch
     labels = torch.zeros(B, K)
     labels[2] = 1
-    y = torch.cat([labels, labels]).T
+    sides = sides_of(torch.cat([labels, labels]).T)
     u = torch.cat([u1, u2]).permute(2, 0, 1)
-    known = torch.ones_like(y, dtype=torch.bool)
-    found, wanted = (anchor_losses(u @ u.mT, y == 1, known, [name] * K, 0.5, (1, 1), False) for name in ("max", "self"))
+    found, wanted = (anchor_losses(u @ u.mT, sides, sides.sum(2), [name] * K, 0.5, (1, 1), False)[0] for name in ("max", "self"))
     assert torch.equal(found[:, [2, 2 + B]], wanted[:, [2, 2 + B]]) and not torch.allclose(found, wanted)
 
 
+@pytest.mark.parametrize("temperature", [0.3, 0.02])  # 0.02 shifts the logits: see SAFE
 @pytest.mark.parametrize("released", [False, True])
-@pytest.mark.parametrize("branch", BRANCHES)
-def test_gradients_in_float64(batch, branch, released):
+@pytest.mark.parametrize("branch", [*BRANCHES, ["max", "self", "mean"]])
+def test_gradients_in_float64(batch, branch, released, temperature):
     u1, u2, labels = batch
-    y = torch.cat([labels, labels]).T
-    known = (y == 0) | (y == 1)
+    sides = sides_of(torch.cat([labels, labels]).T, torch.float64)
+    share = sides.sum(2) * torch.rand(K, 2 * B, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    branches = [branch] * K if isinstance(branch, str) else branch
+    u = torch.cat([u1, u2]).permute(2, 0, 1).double()
+    dots = (u @ u.mT).requires_grad_()
 
-    def loss(u):
-        return anchor_losses(u @ u.mT, y == 1, known, [branch] * K, 0.3, (1.2, 0.8), released)
+    def weighed(dots):
+        return (share * anchor_losses(dots, sides, share, branches, temperature, (1.2, 0.8), released)[0]).sum()
 
-    u = torch.cat([u1, u2]).permute(2, 0, 1).double().requires_grad_()
-    assert torch.autograd.gradcheck(loss, u)
+    slope, step = anchor_losses(dots.detach(), sides, share, branches, temperature, (1.2, 0.8), released)[1], 1e-6
+    for k, i, j in torch.cartesian_prod(torch.arange(K), torch.arange(2 * B), torch.arange(2 * B)).tolist():
+        ends = []
+        for sign in (1, -1):
+            moved = dots.detach().clone()
+            moved[k, i, j] += sign * step
+            ends.append(weighed(moved).item())
+        assert slope[k, i, j].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-6)
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_gradient_reaches_the_vectors(batch, branch):
+    u1, u2, labels = (x.double() if x.is_floating_point() else x for x in batch)
+    sides = sides_of(torch.cat([labels, labels]).T, torch.float64)
+    share = sides.sum(2) / 7
+    u = torch.cat([u1, u2]).permute(2, 0, 1).contiguous().requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: _AnchorSum.apply(u, sides, share, [branch] * K, 0.3, (1.2, 0.8), False), u)
+
+
+def test_the_loss_does_not_depend_on_how_many_units_are_worked_on_at_once(batch, monkeypatch):
+    u1, u2, labels = batch
+    found = []
+    for cached in (1, 2 * (2 * B) ** 2, 10**9):  # one AU, two and one, all
+        monkeypatch.setattr("lib.losses.aunce.CACHED", cached)
+        u = u1.clone().requires_grad_()
+        value = aunce_loss(u, u2, labels, ["max", "mean", "max"])
+        found.append((value.item(), torch.autograd.grad(value, u)[0]))
+    for value, grad in found[1:]:
+        assert value == pytest.approx(found[0][0], rel=1e-6) and torch.allclose(grad, found[0][1], atol=1e-7)
 
 
 def test_log_space_survives_any_temperature(batch):

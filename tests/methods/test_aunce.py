@@ -11,8 +11,8 @@ from lib.losses.aunce import aunce_loss
 from lib.losses.weighted_bce import inverse_rate_weights
 from lib.methods import build_method
 from lib.methods.aunce import PUBLISHED, Aunce, AunceConfig
-from lib.models.encoder import Encoder, EncoderConfig, load_encoder
-from lib.training import Schedule, train
+from lib.models.encoder import Encoder, EncoderConfig, load_encoder, save_encoder
+from lib.training import Schedule, fingerprint, train
 from lib.views import Views
 
 UNITS = [1, 4, 12]
@@ -130,6 +130,23 @@ def test_everything_is_optimised_and_reached(make, labelled):
         assert optimised == {id(p) for p in method.parameters()}
 
 
+def test_it_begins_with_the_backbone_of_another_encoder(make, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "pretrain_continued@units")
+    torch.manual_seed(9)
+    other = Encoder(network)
+    save_encoder(other, tmp_path / "work/pretrain/other/encoder.safetensors")
+    fresh, method = make(), make(init="other")
+    for name, value in other.backbone.state_dict().items():
+        assert torch.equal(method.network.backbone.state_dict()[name], value)
+    for name, value in fresh.network.au_graph.state_dict().items():
+        assert torch.equal(method.network.au_graph.state_dict()[name], value)
+    runs = [fingerprint(made, Schedule(8, 1, 0.0, "float32"), 1, "x") for made in (method, make(init="other"))]
+    save_encoder(Encoder(network), tmp_path / "work/pretrain/other/encoder.safetensors")  # trained anew: another start
+    runs.append(fingerprint(make(init="other"), Schedule(8, 1, 0.0, "float32"), 1, "x"))
+    assert runs[0] == runs[1] != runs[2]
+
+
 def test_weights_are_kept_with_the_method(make, labelled):
     method, other = make(variant="first_release"), make(variant="first_release")
     method.learn_rates(labelled(64)[1])
@@ -146,7 +163,7 @@ def test_bad_input(make, labelled):
     with pytest.raises(ValueError, match=r"labels: expected \[8, 3\], .*got \[8, 2\]"):
         method.views(images, torch.Generator(), labels[:, :2])
     for name, value in (("variant", "new"), ("objective", "mse"), ("temperature", 0.0), ("units", [1, 1]), ("units", []),
-                        ("crop", 1.5), ("width", -1), ("probabilities", [1.0, 1.0, 0.0])):  # fmt: skip
+                        ("crop", 1.5), ("width", -1), ("init", ""), ("probabilities", [1.0, 1.0, 0.0])):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{name}: expected"):
             AunceConfig(**{name: value})
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lib.clips import ClipBatch
 from lib.degrade.occluders import MEAN_FACE
+from lib.loading import ClipBatch
 from lib.methods import build_method
 from lib.methods.byol import BYOL, BYOLConfig
 from lib.methods.moving_average import follow, follower

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.clips import ClipBatch
 from lib.datasets import FaceTable
 from lib.degrade.occluders import MEAN_FACE
+from lib.loading import ClipBatch
 from lib.methods.clip_pairs import ClipPairs, ClipSettings, NegativeSettings, released_views
 from lib.views import Views
 

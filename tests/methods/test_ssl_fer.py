@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib.clips import ClipBatch
 from lib.degrade.occluders import MEAN_FACE
+from lib.loading import ClipBatch
 from lib.losses import contrastive
 from lib.losses.maskfn import maskfn_loss
 from lib.methods import build_method
@@ -212,6 +212,21 @@ def test_built_by_name(network):
 def test_odd_settings_are_refused(name, value):
     with pytest.raises(ValueError, match=f"^{name}: .*{value}"):
         SslFerConfig(**{name: value})
+
+
+def test_released_the_rate_falls_by_epochs_over_a_period_of_steps(make):
+    """As torch's scheduler does it when it is told of epochs while its period counts steps."""
+    steps, weight = 7, torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, eta_min=0)
+    method = make(variant="released", mask_fn=False)
+    for epoch in range(30):
+        for step in (0, steps - 1):
+            assert method.rate(epoch * steps + step, steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
+        optimizer.step()
+        if epoch >= 10:
+            scheduler.step()
+    assert make(mask_fn=False).rate(3, steps) is None
 
 
 class Waiting(TorchDispatchMode):

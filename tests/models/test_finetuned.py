@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.models.finetuned import FineTuned, five_crops, published_head
+from lib.models.finetuned import FineTuned, ten_crops, published_head
 
 
 @pytest.fixture
@@ -54,11 +54,13 @@ def test_gradients_reach_every_pixel_and_weight(faces):
         assert (pixels.grad != 0).all() and all(p.grad is not None for p in model.parameters())
 
 
-def test_five_crops(faces):
-    five = five_crops(faces, 0.5)
+def test_ten_crops_are_five_and_their_mirror_images(faces):
+    ten = ten_crops(faces, 0.5)
+    five = ten[:5]
+    assert len(ten) == 10 and torch.equal(ten[5:], five.flip(-1))
     assert five.shape == (5, 3, 3, 6, 6)
     assert torch.equal(five[3], faces[..., 6:, 6:]) and torch.equal(five[4], faces[..., 3:9, 3:9])
     with pytest.raises(ValueError, match="share: expected a share of the side in"):
-        five_crops(faces, 1.2)
+        ten_crops(faces, 1.2)
     with pytest.raises(ValueError, match="share: expected a share of the side in"):
-        five_crops(faces, 0.01)
+        ten_crops(faces, 0.01)

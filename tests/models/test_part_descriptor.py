@@ -1,5 +1,7 @@
 """MaskFN's descriptors: unit vectors of frozen networks, zero without landmarks, and one error where weights are missing."""
 
+import hashlib
+
 import pytest
 import timm
 import torch
@@ -20,9 +22,13 @@ def descriptor(request, tmp_path):
     torch.manual_seed(0)
     if request.param != "encoder":
         return PartDescriptor(request.param, pretrained=False)
-    network = Encoder(EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8}))
-    save_encoder(network, tmp_path / "run" / "encoder.safetensors")
-    return PartDescriptor(str(tmp_path / "run"))
+    return PartDescriptor(f"{tmp_path}/run@{saved(tmp_path / 'run/encoder.safetensors')[:12]}")
+
+
+def saved(path):
+    """A small encoder at ``path``; its SHA-256."""
+    save_encoder(Encoder(EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8})), path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_unit_vectors_without_gradient_and_zero_without_landmarks(descriptor):
@@ -94,9 +100,22 @@ def test_missing_weights_are_one_clear_error(monkeypatch):
         PartDescriptor("resnet18", pretrained=True)
 
 
+def test_an_encoder_is_named_with_its_digest_and_no_other_file_is_taken(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    digest = saved(path)
+    assert PartDescriptor(f"{path}@{digest[:8]}").dim == PartDescriptor(f"{tmp_path}@{digest}").dim
+    for wrong in (str(path), f"{path}@", f"{path}@{digest[:7]}", f"{path}@{digest.upper()}", f"{path}@{'0' * 8}"):
+        with pytest.raises(ValueError, match=rf"^descriptor: expected an encoder with .*PATH@DIGEST.*write .*@{digest[:12]}$"):
+            PartDescriptor(wrong)
+    torch.manual_seed(1)
+    assert saved(path) != digest
+    with pytest.raises(ValueError, match=f"^descriptor: .*got '.*{digest}'"):
+        PartDescriptor(f"{path}@{digest}")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet81", "^descriptor: timm has no model 'resnet81'"), ("work/nowhere/encoder.safetensors", "^descriptor: no encoder at work/nowhere")],
+    [("resnet81", "^descriptor: timm has no model 'resnet81'"), ("work/nowhere@12345678", "^descriptor: no encoder at work/nowhere/enc")],
 )
 def test_an_unknown_network_is_refused(name, message):
     with pytest.raises(ValueError, match=message):

@@ -165,8 +165,17 @@ def test_the_landmarks_of_the_images_go_with_them(start, monkeypatch):
 def test_ten_crops_are_learned_and_tested(start):
     recipe = dataclasses.replace(RECIPES["fer2013"], epochs=2, batch_size=32)
     encoder = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    run = start(recipe, encoder)
-    assert run.last.shape == (70, 7) and run.model.body(torch.rand(2, 3, 16, 16)).shape == (2, 320)
+    learnt = []
+
+    def loss(scores, labels):
+        learnt.append((len(scores), labels))
+        return F.cross_entropy(scores, labels)
+
+    goal = dataclasses.replace(start.goal, loss=loss)
+    run = start(recipe, encoder, goal=goal)
+    for count, labels in learnt:  # every crop of an image has the image's label
+        assert count == len(labels) == 320 and all(torch.equal(labels[:32], some) for some in labels.split(32))
+    assert len(learnt) == 6 and run.last.shape == (70, 7) and run.model.body(torch.rand(2, 3, 16, 16)).shape == (2, 320)
 
 
 def test_few_images_are_one_batch_and_bad_ones_are_named(start):

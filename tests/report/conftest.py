@@ -193,18 +193,19 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
     restored = np.stack([degraded + (faces[:5] - degraded) * share for share in (0.4, 0.7, 0.85)], axis=1)
     people, expressions = np.repeat(np.arange(20), 7), np.tile(np.arange(7), 20)
     centres = rng.normal(size=(27, 16))
+    attacked = {
+        "encoder": "dar_sfrl",
+        "task": "expression",
+        "clean": faces[:3],
+        "images": np.clip(faces[:3] + delta, 0, 1),
+        "eps": 8 / 255,
+    }
     return {
         "source": "rendered",
         "left_out": {},
         "corruptions": {"names": SEEN + UNSEEN, "images": corrupted},
-        "attacks": {
-            "names": ATTACKS,
-            "encoder": "dar_sfrl",
-            "task": "expression",
-            "clean": faces[:3],
-            "images": np.clip(faces[:3] + delta, 0, 1),
-            "eps": 8 / 255,
-        },
+        "attacks": attacked | {"names": ATTACKS},
+        "strong_attacks": attacked | {"names": ("apgd", "apgd_t", "fab_t", "square", "ssp", "m_blur", "dodging", "impersonation")},
         "restoration": {
             "encoder": "dar_sfrl",
             "labels": ("gaussian noise, 3", "fog, 4", "contrast, 3", "PGD, 8/255", "clean"),

@@ -3,8 +3,9 @@ import re
 
 import pytest
 
+from lib.report.answer import answer
 from lib.report.build import FACES, PANELS, build_report, report_tables
-from lib.report.claims import answer, read_claims
+from lib.report.claim import read_claims
 from lib.report.draw import draw_all
 from lib.report.figures import embedding, headline, style
 from lib.report.html import duration, flatten, reasons
@@ -49,6 +50,7 @@ def test_everything_is_written(built):
         "headline",
         "corruption_gallery",
         "attack_gallery",
+        "strong_attack_gallery",
         "restoration",
         "moving",
         "face_swap",
@@ -110,7 +112,7 @@ def test_drawn_again_the_files_have_the_same_bytes(built, small, tmp_path):
     [
         (lambda p, r, h: p.pop("restoration"), "panels: missing 'restoration', .* or why it is missing in 'left_out'"),
         (lambda p, r, h: p.pop("left_out"), "panels: missing left_out"),
-        (lambda p, r, h: p.update(source="ORL"), "no corruptions, attacks, restoration, moving, face_swap .*photographs are never"),
+        (lambda p, r, h: p.update(source="ORL"), "no corruptions, attacks, strong_attacks, restoration, moving, face_swap .*photographs are never"),
         (lambda p, r, h: p.update(attacks={}), r"panels\['attacks'\]: expected the keys"),
         (lambda p, r, h: r.pop("machine"), "run: expected the keys .* missing machine"),
         (lambda p, r, h: h.pop("simclr"), "missing simclr"),
@@ -140,7 +142,8 @@ def test_photographs_leave_out_every_picture_of_a_face_and_the_page_says_why(sma
     run = run | {"left_out": ["mine: verification left out: too few people"]}
     page = build_report(results, histories, panels, run, tmp_path).read_text()
     assert "class=\"picture\"" not in page
-    assert f"The gallery of corruptions, the gallery of attacks, what DAFR restores and the gallery of swapped faces: {WHY}." in page
+    kept_out = "The gallery of corruptions, the gallery of attacks, the gallery of stronger attacks, what DAFR restores, where faces move"
+    assert f"{kept_out} and the gallery of swapped faces: {WHY}." in page
     assert "mine: verification left out: too few people" in page
     assert "faces (mine)" in page and "The faces of this run (mine) are not" in page
     assert "Rendered faces stand in" not in page
@@ -184,6 +187,7 @@ def test_what_was_not_measured_is_not_drawn(small, tmp_path, keep, gone):
 def test_reasons_are_put_together():
     said = reasons({"embeddings": "no labels", "restoration": "b", "attacks": "b"})
     assert said == ["The map of the features: no labels.", "The gallery of attacks and what DAFR restores: b."]
+    assert all(reasons({panel: "why"})[0].endswith(": why.") for panel in PANELS)  # each has a title
 
 
 def test_duration_and_flatten():

@@ -1,0 +1,54 @@
+"""What is committed of AUNCE's study is what the code makes of its committed results, and says no more than they do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.benchmarks.study_aunce import ARMS, CONTROLS, NOISE, difference, findings, study, values_of
+
+REPORTS = Path(__file__).parents[2] / "reports/aunce"
+
+
+@pytest.fixture(scope="module")
+def results():
+    return pd.read_csv(REPORTS / "results.csv", dtype={"unit": str})
+
+
+def test_the_text_is_that_of_the_committed_results(results):
+    tuning, gradient = pd.read_csv(REPORTS / "tuning.csv", dtype={"unit": str}), pd.read_csv(REPORTS / "gradients.csv")
+    assert (REPORTS / "study.md").read_text() == study(results, tuning, gradient)
+    run = json.loads((REPORTS / "run.json").read_text())
+    assert {"machine", "versions", "network", "arms", "epochs", "command"} <= run.keys() and set(run["arms"]) == set(ARMS)
+
+
+def test_every_cell_is_there_for_three_seeds_and_macro_is_the_mean_of_the_units(results):
+    assert set(results["arm"]) == {*ARMS, *CONTROLS}
+    for arm in ARMS:
+        for noise in NOISE:
+            for heads in ("clean", "noisy") if noise else ("clean",):
+                for metric in ("f1", "auc"):
+                    assert len(values_of(results, arm, noise, heads, metric)) >= 3
+    one = results.set_index(["arm", "noise", "seed", "heads"]).loc[("corrected", NOISE[1], 2, "clean")]
+    for metric in ("f1", "auc"):
+        rows = one[one["metric"] == metric]
+        macro = rows["unit"] == "macro"
+        assert rows.loc[macro, "value"].item() == pytest.approx(rows.loc[~macro, "value"].mean(), abs=1e-3)
+
+
+def test_the_verdicts_follow_the_numbers(results):
+    """Counted anew from the csv: whether corrected AUNCE is above weighted cross-entropy under noise, and within a point without."""
+    rows = results[(results["unit"] == "macro") & (results["heads"] == "clean") & (results["metric"] == "f1")]
+    table = rows.pivot(index=["noise", "seed"], columns="arm", values="value")
+    apart = (table["corrected"] - table["cross_entropy"]).groupby("noise")
+    noisy, clean = apart.get_group(NOISE[1]), apart.get_group(0.0)
+    half = {3: 4.302653, 4: 3.182446, 5: 2.776445}[len(noisy)] * noisy.std(ddof=1) / len(noisy) ** 0.5  # Student's t
+    mean, low, high = difference(results, "corrected", NOISE[1], "clean", "f1")
+    assert np.allclose([mean, low, high], [noisy.mean(), noisy.mean() - half, noisy.mean() + half], atol=1e-4)
+    word = "above" if noisy.mean() - half > 0 else "below" if noisy.mean() + half < 0 else "not told apart from"
+    said = findings(results)
+    assert f"heads on clean labels: corrected AUNCE is {word} weighted cross-entropy by F1, {noisy.mean():+.1f} points" in said[0]
+    within = "within 1 point of it or above" if clean.mean() >= -1 else "more than 1 point below it"
+    assert any(f"corrected AUNCE is {within} by F1: {clean.mean():+.1f} points" in sentence for sentence in said)
