@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lib.au_metrics import AuCounts, au_auc_resampled, au_cells, left_out, mean_of_known
 from lib.datasets.action_units import au_labels, units_of

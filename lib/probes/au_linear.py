@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from lib.au_metrics import FoldScores, au_counts, fold_scores, mean_of_known
@@ -70,7 +69,7 @@ class AuHeads(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() == 2:
-            return F.linear(features, self.weight, self.bias)
+            return features @ self.weight.T + self.bias
         return torch.einsum("bkd,kd->bk", features, self.weight) + self.bias
 
     @torch.no_grad()
