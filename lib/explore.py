@@ -77,7 +77,7 @@ def open_gallery(folder: str | Path | None, size: int, most: int = 120) -> Galle
 
 
 def _fitted(images: Tensor, landmarks: Tensor | None, size: int) -> Tensor:
-    """uint8 [n,3,H,W] -> float [n,3,size,size] as ``lib.prepare`` would pack them."""
+    """uint8 [n,3,H,W] -> float [n,3,size,size] as ``lib.prepare`` packs them (a few without landmarks it leaves out)."""
     return fit_faces(images, landmarks, (size, size))[0].float() / 255
 
 

@@ -118,14 +118,18 @@ def luma(images: Tensor) -> Tensor:
 
 
 def colour_jitter(images: Tensor, strength: float, grey: float, generator: Generator) -> Tensor:
-    """Brightness, contrast, saturation by factors in [1 - strength, 1 + strength], then grey with probability ``grey``."""
-    x = images * uniform(images, 1 - strength, 1 + strength, generator)
-    mean = luma(x).mean((2, 3), keepdim=True)
-    x = x.sub_(mean).mul_(uniform(images, 1 - strength, 1 + strength, generator)).add_(mean)
-    saturation = uniform(images, 1 - strength, 1 + strength, generator)
-    saturation = torch.where(uniform(images, 0, 1, generator) < grey, torch.zeros_like(saturation), saturation)
-    flat = luma(x)
-    return x.sub_(flat).mul_(saturation).add_(flat).clamp_(0, 1)
+    """Brightness, contrast, saturation by factors in [1 - strength, 1 + strength], then grey with probability ``grey``.
+
+    Nothing is clamped before the end, so together they are one affine map of an image's colours: two passes over the pixels.
+    """
+    brightness, contrast, saturation = (uniform(images, 1 - strength, 1 + strength, generator)[:, :, 0] for _ in range(3))
+    saturation = torch.where(uniform(images, 0, 1, generator)[:, :, 0] < grey, torch.zeros_like(saturation), saturation)
+    luma_of = constant(GREY, images.device, images.dtype).view(1, 1, 3)
+    mean = brightness * (luma_of @ images.mean((2, 3)).unsqueeze(2))  # grey, [B,1,1]: what contrast shrinks towards
+    own = saturation * torch.eye(3, device=images.device, dtype=images.dtype)
+    colours = brightness * contrast * (own + (1 - saturation) * luma_of)  # [B,3,3]
+    offset = (mean * (1 - contrast)).expand(-1, 3, 1)  # grey has no saturation
+    return torch.baddbmm(offset, colours, images.flatten(2)).view_as(images).clamp_(0, 1)
 
 
 def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lib.degrade.checks import check_broken, check_count, check_scores
 from lib.degrade.draws import derive
 from lib.degrade.recipes import RECIPES, Iteration, Logits, Loss
-from lib.degrade.search import checked_search, constant, untouched
+from lib.degrade.search import check_total, checked_search, constant, untouched
 
 Broken = Callable[[Tensor, Tensor], Tensor]
 
@@ -99,7 +99,8 @@ def _until_broken(
     result = images.clone()
 
     def unbroken(logits: Tensor, rows: Tensor) -> Tensor:
-        return ~check_broken(broken_fn(check_scores(logits, len(rows)).detach(), labels[rows]), len(rows))
+        """Which of the ``rows`` are still right, as places in it."""
+        return torch.nonzero(~check_broken(broken_fn(check_scores(logits, len(rows)).detach(), labels[rows]), len(rows))).flatten()
 
     with torch.no_grad():
         left = torch.arange(len(images), device=images.device)
@@ -108,26 +109,30 @@ def _until_broken(
     told = not (iteration.recipe.lookahead or iteration.recipe.diverse)
     for restart in range(restarts):
         rows, drawn = left, derive(seeds, restart)
-        state = iteration.begin(images[rows], drawn[rows])
+        state, total = iteration.begin(images[rows], drawn[rows]), images.new_zeros(())
         for step in range(iteration.steps):
             if not len(rows):
                 break
             if told:
-                direction, logits = iteration.direction(state, labels[rows], drawn[rows], step)
+                direction, logits, loss = iteration.direction(state, labels[rows], drawn[rows], step)
             else:
                 with torch.no_grad():
                     logits = iteration.logits_fn(state.point)
             stays = unbroken(logits, rows)
-            result[rows] = state.point
-            rows, state = rows[stays], state.only(stays)
-            if not len(rows):
-                break
-            direction = direction[stays] if told else iteration.direction(state, labels[rows], drawn[rows], step)[0]
-            state = iteration.moved(state, direction)
+            if len(stays) < len(rows):
+                result[rows] = state.point
+                rows, state = rows[stays], state.only(stays)
+                if not len(rows):
+                    break
+                direction = direction[stays] if told else None
+            if not told:
+                direction, _, loss = iteration.direction(state, labels[rows], drawn[rows], step)
+            state, total = iteration.moved(state, direction), total + loss
         if len(rows):
             with torch.no_grad():
                 stays = unbroken(iteration.logits_fn(state.point), rows)
             result[rows], rows = state.point, rows[stays]
+        check_total(total)
         left = rows
     return result
 

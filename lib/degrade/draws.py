@@ -28,9 +28,15 @@ def derive(seeds: Tensor, tag: int) -> Tensor:
 
 def uniform(seeds: Tensor, purpose: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """[B,*shape] in [0,1), multiples of 2^-24: the numbers of ``purpose`` of each of the ``seeds`` [B] long."""
-    place = torch.arange(1, math.prod(shape) + 1, device=seeds.device)
-    bits = _mixed(derive(seeds, purpose)[:, None] + place * GOLDEN)
-    return ((bits >> 40) & (2**24 - 1)).to(dtype).mul_(2.0**-24).view(len(seeds), *shape)
+    return uniforms(seeds, range(purpose, purpose + 1), math.prod(shape), dtype).view(len(seeds), *shape)
+
+
+def uniforms(seeds: Tensor, purposes: range, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[B,P,count]: the first ``count`` numbers of each of ``purposes``, as :func:`uniform` gives them one by one."""
+    tag, place = (torch.arange(start, stop, device=seeds.device) for start, stop in ((purposes.start, purposes.stop), (0, count)))
+    derived = _mixed(_mixed(seeds)[:, None] + (tag + 1) * GOLDEN)
+    bits = _mixed(derived[:, :, None] + (place + 1) * GOLDEN)
+    return ((bits >> 40) & (2**24 - 1)).to(dtype).mul_(2.0**-24)
 
 
 def _mixed(z: Tensor) -> Tensor:

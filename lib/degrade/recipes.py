@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from lib.degrade.input_diversity import resize_and_pad
-from lib.degrade.search import ball, random_start
+from lib.degrade.search import ball, check_total, random_start
 
 Logits = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -70,9 +70,9 @@ class State(NamedTuple):
     low: Tensor
     high: Tensor
 
-    def only(self, stays: Tensor) -> "State":
-        """The rows ``stays``."""
-        return State(*(part if part is None else part[stays] for part in self))
+    def only(self, rows: Tensor) -> "State":
+        """The rows ``rows`` (long)."""
+        return State(*(part if part is None else part[rows] for part in self))
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,12 @@ class Iteration:
 
     def points(self, images: Tensor, labels: Tensor, seeds: Tensor) -> Iterator[Tensor]:
         """The attacked images after each step, detached. Gradients must be on."""
-        state = self.begin(images, seeds)
+        state, total = self.begin(images, seeds), 0.0
         for step in range(self.steps):
-            direction, _ = self.direction(state, labels, seeds, step)
-            state = self.moved(state, direction)
+            direction, _, loss = self.direction(state, labels, seeds, step)
+            state, total = self.moved(state, direction), total + loss
             yield state.point
+        check_total(total)
 
     def begin(self, images: Tensor, seeds: Tensor) -> State:
         """The start, and the momentum of recipes that have one."""
@@ -106,22 +107,27 @@ class Iteration:
         point = torch.clamp(random_start(images, self.eps, seeds), low, high) if self.recipe.random_start else images
         return State(point, torch.zeros_like(images) if self.recipe.decay is not None else None, low, high)
 
-    def direction(self, state: State, labels: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The summed gradient of one step, and the logits of its first pass."""
+    def direction(self, state: State, labels: Tensor, seeds: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The summed gradient of one step, the logits of its first pass, and its loss.
+
+        Whether the loss is finite is asked in the first step only, for a GPU would have to be waited for in each: at the end
+        the total of all steps tells (:func:`lib.degrade.search.check_total`).
+        """
         recipe = self.recipe
         where = state.point + recipe.decay * self.alpha * state.momentum if recipe.lookahead else state.point
         where = where.detach().requires_grad_()
-        direction = first = None
+        direction = first = total = None
         for sample in range(recipe.samples):
             for scale in range(recipe.scales):
                 seen = where / 2**scale if scale else where
                 if recipe.diverse:
                     seen = resize_and_pad(seen, seeds, 1 + step * recipe.samples + sample)
                 logits = self.logits_fn(seen)
-                gradient = _gradient(logits, labels, self.loss_fn, where, self.model)
+                gradient, loss = _gradient(logits, labels, self.loss_fn, where, self.model, ask=step == 0)
                 direction = gradient if direction is None else direction + gradient
+                total = loss if total is None else total + loss
                 first = logits if first is None else first
-        return direction, first
+        return direction, first, total
 
     def moved(self, state: State, direction: Tensor) -> State:
         """One step along ``direction``, back into the ball and [0, 1]; the momentum after it."""
@@ -134,8 +140,8 @@ class Iteration:
         return State(point, momentum, low, high)
 
 
-def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor, model: str) -> Tensor:
-    """Gradient of the loss in ``where`` alone: nothing is added to any parameter's ``grad``."""
+def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor, model: str, ask: bool) -> tuple[Tensor, Tensor]:
+    """Gradient of the loss in ``where`` alone (nothing is added to any parameter's ``grad``), and the loss."""
     if not isinstance(logits, Tensor):
         raise ValueError(f"{model}: expected a tensor with {len(where)} rows, got {type(logits).__name__}")
     if logits.dim() == 0 or len(logits) != len(where):
@@ -146,9 +152,9 @@ def _gradient(logits: Tensor, labels: Tensor, loss_fn: Loss, where: Tensor, mode
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss_fn: expected a scalar (sum or mean over the batch), got {got}")
-    if not torch.isfinite(loss):
+    if ask and not torch.isfinite(loss):
         raise ValueError(f"loss_fn: expected a finite loss, got {loss.item()}")
     gradient = torch.autograd.grad(loss, where, allow_unused=True)[0] if loss.requires_grad else None
     if gradient is None:
         raise ValueError(f"{model}, loss_fn: the loss does not depend on the images, so there is no gradient")
-    return gradient
+    return gradient, loss.detach()

@@ -41,6 +41,12 @@ def ball(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
 
 
+def check_total(total: Tensor) -> None:
+    """Raise ``ValueError`` where the ``total`` of the losses of a search is not finite: one of them was not."""
+    if not torch.isfinite(total).all():
+        raise ValueError(f"loss_fn: expected a finite loss in every step, their sum is {total.item()}")
+
+
 def random_start(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
     """``images`` plus uniform noise in [-eps, eps], clamped to [0, 1]."""
     noise = uniform(seeds, 0, *images.shape[1:], dtype=images.dtype)

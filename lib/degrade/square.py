@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from lib.degrade.checks import check_count, check_judged
-from lib.degrade.draws import uniform
+from lib.degrade.draws import uniform, uniforms
 from lib.degrade.search import checked_search, constant
 
 # share of the queries made -> how often the square's area has been halved
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+DRAWN_AT_ONCE = 64  # queries whose squares are drawn together
 
 Judge = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -43,25 +45,31 @@ def square_search(
     rows = torch.arange(len(images), device=images.device)
     whole = torch.empty_like(images)  # the results; what follows shrinks to the images that are still searched
 
-    def signs(purpose: int, *shape: int) -> Tensor:
-        return torch.where(uniform(seeds, purpose, *shape, dtype=images.dtype) < 0.5, -eps, eps)
+    def signs(draw: Tensor) -> Tensor:
+        return torch.where(draw < 0.5, -eps, eps).to(images.dtype)
 
-    best = (images + signs(0, 3, 1, width)).clamp_(0, 1)
+    best = (images + signs(uniform(seeds, 0, 3, 1, width, dtype=images.dtype))).clamp_(0, 1)
     loss, broken = check_judged(judge(best, rows), len(rows))
+    draws = best.new_empty(len(best), 0)
     down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
     across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
     for query in range(1, queries):
         if stop and bool(broken.any()):
-            whole[rows[broken]] = best[broken]
-            images, seeds, best, loss, rows = (state[~broken] for state in (images, seeds, best, loss, rows))
+            stays = torch.nonzero(~broken).flatten()
+            whole[rows] = best
+            images, seeds, best, loss, rows, draws = (state[stays] for state in (images, seeds, best, loss, rows, draws))
             if not len(rows):
                 break
+        place = (query - 1) % DRAWN_AT_ONCE
+        if place == 0:
+            purposes = range(2 * query, 2 * min(query + DRAWN_AT_ONCE, queries))
+            draws = uniforms(seeds, purposes, 3, dtype=images.dtype)
         area = share / 2 ** sum(query / queries > start for start in HALVINGS)
         side = min(max(round(math.sqrt(area * height * width)), 1), height, width)
-        draw = uniform(seeds, 2 * query, 2)
-        top, left = ((draw[:, i] * (n - side + 1)).long().view(-1, 1, 1, 1) for i, n in ((0, height), (1, width)))
+        where, sign = draws[:, 2 * place], draws[:, 2 * place + 1]
+        top, left = ((where[:, i] * (n - side + 1)).long().view(-1, 1, 1, 1) for i, n in ((0, height), (1, width)))
         square = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
-        tried = torch.where(square, (images + signs(2 * query + 1, 3, 1, 1)).clamp_(0, 1), best)
+        tried = torch.where(square, (images + signs(sign).view(-1, 3, 1, 1)).clamp_(0, 1), best)
         tried_loss, broken = check_judged(judge(tried, rows), len(rows))
         better = tried_loss > loss
         if stop:

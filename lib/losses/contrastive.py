@@ -40,38 +40,47 @@ def nt_xent_rows(
     z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None, tile: int | None = None
 ) -> Tensor:
     """The terms [A] whose mean is :func:`nt_xent`, with its arguments and errors."""
-    float_matrix("z", z, "M, D")
-    positive_number("temperature", temperature)
-    if positive.dim() != 1 or not 0 < len(positive) <= len(z) or positive.dtype != torch.long:
-        raise ValueError(
-            f"positive: expected a long tensor of shape [{len(z)}] (or fewer), got {positive.dtype} {list(positive.shape)}"
-        )
-    if ((positive < 0) | (positive >= len(z))).any():
-        raise ValueError(f"positive: expected rows 0..{len(z) - 1}, got {positive.min().item()}..{positive.max().item()}")
-    if (positive == torch.arange(len(positive), device=z.device)).any():
-        raise ValueError("positive: a row cannot be its own positive (positive[i] == i)")
-    if exclude is not None:
-        _check_exclude(exclude, positive, len(z))
-    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 1):
-        raise ValueError(f"tile: expected None or an integer >= 1, got {tile!r}")
+    check_arguments(z, positive, temperature, exclude, tile)
+    return checked_rows(z, positive, temperature, exclude, tile)
+
+
+def checked_rows(z: Tensor, positive: Tensor, temperature: float, exclude: Tensor | None, tile: int | None) -> Tensor:
+    """``nt_xent_rows`` of arguments that are known to be right."""
     with torch.autocast(z.device.type, enabled=False):
         return row_cross_entropy(F.normalize(z.float(), dim=1), positive, temperature, exclude, tile or len(positive))
 
 
-def _check_exclude(exclude: Tensor, positive: Tensor, count: int) -> None:
-    anchors = len(positive)
-    if exclude.dtype == torch.long and exclude.dim() == 2 and len(exclude) == anchors:
-        if ((exclude < -1) | (exclude >= count)).any():
-            raise ValueError(f"exclude: expected columns -1..{count - 1}, got {exclude.min().item()}..{exclude.max().item()}")
-        hit = exclude == positive[:, None]
-    elif exclude.dtype == torch.bool and exclude.shape == (anchors, count):
-        hit = exclude.gather(1, positive[:, None])
-    else:
+def check_arguments(z: Tensor, positive: Tensor, temperature: float, exclude: Tensor | None, tile: int | None) -> None:
+    """The errors of :func:`nt_xent`; the values are looked at in one go, for which a GPU has to be waited for."""
+    float_matrix("z", z, "M, D")
+    positive_number("temperature", temperature)
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 1):
+        raise ValueError(f"tile: expected None or an integer >= 1, got {tile!r}")
+    count, anchors = len(z), len(positive)
+    if positive.dim() != 1 or not 0 < anchors <= count or positive.dtype != torch.long:
+        raise ValueError(
+            f"positive: expected a long tensor of shape [{count}] (or fewer), got {positive.dtype} {list(positive.shape)}"
+        )
+    outside = (positive < 0) | (positive >= count)
+    itself = positive == torch.arange(anchors, device=z.device)
+    beyond = hit = torch.zeros_like(itself)
+    if exclude is not None and exclude.dtype == torch.long and exclude.dim() == 2 and len(exclude) == anchors:
+        beyond, hit = ((exclude < -1) | (exclude >= count)).any(1), (exclude == positive[:, None]).any(1)
+    elif exclude is not None and exclude.dtype == torch.bool and exclude.shape == (anchors, count):
+        hit = exclude.gather(1, positive.clamp(0, count - 1)[:, None])[:, 0]
+    elif exclude is not None:
         raise ValueError(
             f"exclude: expected bool [{anchors}, {count}] or long [{anchors}, E], got {exclude.dtype} {list(exclude.shape)}"
         )
-    if hit.any():
-        raise ValueError("exclude: takes out a row's own positive")
+    if not (outside | itself | beyond | hit).any():
+        return
+    if outside.any():
+        raise ValueError(f"positive: expected rows 0..{count - 1}, got {positive.min().item()}..{positive.max().item()}")
+    if itself.any():
+        raise ValueError("positive: a row cannot be its own positive (positive[i] == i)")
+    if beyond.any():
+        raise ValueError(f"exclude: expected columns -1..{count - 1}, got {exclude.min().item()}..{exclude.max().item()}")
+    raise ValueError("exclude: takes out a row's own positive")
 
 
 def mixed_info_nce(

@@ -8,7 +8,7 @@ References:
 import torch
 from torch import Tensor
 
-from lib.losses.contrastive import nt_xent_rows
+from lib.losses.contrastive import check_arguments, checked_rows
 
 
 def maskfn_loss(
@@ -39,17 +39,19 @@ def maskfn_loss(
         raise ValueError(f"weight: expected a number >= 0, got {weight}")
     if positive.shape != (len(z),):
         raise ValueError(f"positive: expected long [{len(z)}], one an embedding, got {list(positive.shape)}")
-    picked = false_negatives(similarity, positive, protected)
+    check_arguments(z, positive, temperature, None, tile)
+    _check_similarity(similarity, len(z), protected)
+    picked = _picked(similarity, positive, protected)
     picks = picked >= 0
     spared = torch.full_like(picked, -1)
     if spare_views:
         other = positive[picked.clamp(min=0)]
         spared = torch.where(picks & (other != positive), other, -1)
-    first = nt_xent_rows(z, positive, temperature, torch.stack([picked, spared], 1), tile).mean()
+    first = checked_rows(z, positive, temperature, torch.stack([picked, spared], 1), tile).mean()
     # a row that picks nothing takes its positive as a stand-in, and is weighed with 0
     attracted = torch.where(picks, picked, positive)
     repelled_no_more = torch.where(picks, positive, -1)
-    rows = nt_xent_rows(z, attracted, temperature, torch.stack([repelled_no_more, spared], 1), tile)
+    rows = checked_rows(z, attracted, temperature, torch.stack([repelled_no_more, spared], 1), tile)
     return first + weight * (rows * picks).sum() / picks.sum().clamp(min=1)
 
 
@@ -59,13 +61,22 @@ def false_negatives(similarity: Tensor, positive: Tensor, protected: Tensor | No
     count = len(positive)
     if positive.dtype != torch.long or positive.dim() != 1 or ((positive < 0) | (positive >= count)).any():
         raise ValueError(f"positive: expected a long tensor of rows 0..{count - 1}, got {positive.dtype} {list(positive.shape)}")
+    _check_similarity(similarity, count, protected)
+    return _picked(similarity, positive, protected)
+
+
+def _check_similarity(similarity: Tensor, count: int, protected: Tensor | None) -> None:
     if similarity.shape != (count, count) or not similarity.is_floating_point():
         raise ValueError(
             f"similarity: expected float [{count}, {count}], got {similarity.dtype} {list(similarity.shape)}"
         )
     if protected is not None and (protected.shape != similarity.shape or protected.dtype != torch.bool):
         raise ValueError(f"protected: expected bool [{count}, {count}], got {protected.dtype} {list(protected.shape)}")
-    own = torch.arange(count, device=similarity.device)[:, None]
+
+
+@torch.no_grad()
+def _picked(similarity: Tensor, positive: Tensor, protected: Tensor | None) -> Tensor:
+    own = torch.arange(len(positive), device=similarity.device)[:, None]
     taken = similarity.detach().float().scatter(1, torch.cat([own, positive[:, None]], 1), float("-inf"))
     if protected is not None:
         taken = taken.masked_fill_(protected, float("-inf"))

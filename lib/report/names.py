@@ -29,6 +29,7 @@ ENCODERS = {
     "byol_clips": Look("BYOL on clips", "baseline", "#7F7F7F", "<", short="BYOL"),
     "moco_clips": Look("MoCo v2 on clips", "baseline", "#A0522D", ">", short="MoCo v2"),
     "simclr_clips": Look("SimCLR on clips", "baseline", "#17365D", "1", (0, (2, 1)), short="SimCLR clips"),
+    "simclr_clips_256": Look("SimCLR on clips, 256 a step", "baseline", "#4A90D9", "_", (0, (1, 2)), short="SimCLR 256"),
     **{
         f"ssl_fer_{row}": Look(f"SSL-FER {row}: {words}", "method", colour, marker, short=f"SSL-FER {row}")
         for row, words, colour, marker in (

@@ -4,7 +4,8 @@
 
 The demo's people, rendered with 9 frames a clip (4 a second) instead of 3, so that there is something to draw from in time.
 All rows have the demo's backbone, the same clips, epochs and learning rate (MoCo v2 its own: it collapses at theirs). A step is
-128 clips: with HardNeg these are 256 pairs, as published, without it 128, so HardNeg's rows see twice the images. Then the package's
+128 clips: with HardNeg these are 256 pairs, as published, without it 128, so HardNeg's rows see twice the images. What that alone
+does, one row more shows: SimCLR with 256 clips a step and as many steps as the others. Then the package's
 evaluation: linear probes on frozen features for expression and for valence and arousal, clean and under corruptions. Raw pixels and
 the untrained network stand beside them.
 
@@ -54,6 +55,7 @@ ROWS = {  # name: (method, the strategies that are on)
     "byol_clips": ("byol", ()),
     "moco_clips": ("moco", ()),
     "simclr_clips": ("ssl_fer", ()),
+    "simclr_clips_256": ("ssl_fer", ()),  # as many images a step as HardNeg's rows
     "ssl_fer_a": ("ssl_fer", ("time_aug",)),
     "ssl_fer_b": ("ssl_fer", ("time_aug", "hard_neg")),
     "ssl_fer_c": ("ssl_fer", ("time_aug", "hard_neg", "cut_mix")),
@@ -65,6 +67,9 @@ ROWS = {  # name: (method, the strategies that are on)
 CONTROLS = {"raw_pixels": raw_pixels, "untrained": untrained}  # of the first row's network
 BASE = "simclr_clips"
 SCHEDULE = Schedule(batch_size=128, epochs=16, warmup_epochs=1.0, precision="float32")
+WIDE = "simclr_clips_256"
+# of 960 clips 3 steps an epoch, not 7: 111 steps in all where the others take 112, 7 of them to warm up
+WIDE_SCHEDULE = Schedule(batch_size=256, epochs=37, warmup_epochs=7 / 3, precision="float32")
 CORRUPTIONS = [
     "gaussian_noise", "motion_blur", "defocus_blur", "pixelate", "jpeg_compression", "contrast", "low_light", "fog", "occlusion", "mask",
 ]  # fmt: skip
@@ -81,9 +86,14 @@ def settings_of(row: str):
     return METHODS[method](**{name: value for name, value in wanted.items() if name in known})
 
 
+def schedule_of(row: str) -> Schedule:
+    """How long a row is trained, and how many clips a step has."""
+    return WIDE_SCHEDULE if row == WIDE else SCHEDULE
+
+
 def folder_of(row: str, seed: int) -> Path:
     """Where a trained row is kept: under a name that changes with its settings and with the training code."""
-    known = [ROWS[row], asdict(settings_of(row)), asdict(SCHEDULE), asdict(load().network), asdict(load().views), seed]
+    known = [ROWS[row], asdict(settings_of(row)), asdict(schedule_of(row)), asdict(load().network), asdict(load().views), seed]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     for source in source_of(*resume.CODE):
         digest.update(source)
@@ -104,7 +114,7 @@ def train_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
         model = build_method(ROWS[row][0], settings_of(row), network, params.views)
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
         with open(WORK / "logs" / f"{row}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
-            train(model, faces, SCHEDULE, seed=seed, data=checksum, out=out, checkpoints=WORK / "checkpoints",
+            train(model, faces, schedule_of(row), seed=seed, data=checksum, out=out, checkpoints=WORK / "checkpoints",
                   device=torch.device("cpu"), label=f"{row}, seed {seed}")  # fmt: skip
     return row, seed, time.monotonic() - began
 
@@ -148,7 +158,8 @@ def ablation(results: pd.DataFrame) -> str:
     lines = [
         "# SSL-FER's strategies on rendered clips", "",
         f"{len(ROWS)} rows x {seeds} seeds, {SCHEDULE.epochs} epochs of 960 clips of 9 frames at 32 px, the demo's half-width ResNet-10t."
-        " A step is 128 clips: 256 pairs with HardNeg, 128 without, so HardNeg's rows see twice the images. Linear probes on"
+        " A step is 128 clips: 256 pairs with HardNeg, 128 without, so HardNeg's rows see twice the images. For comparison with them"
+        f" {names.look(WIDE).label} has 256 pairs too, and {WIDE_SCHEDULE.epochs} epochs to come to as many steps. Linear probes on"
         f" frozen features; {scores.facts('expression', 'rendered', 'clean')}. 95% intervals: people, joined with Student's t over"
         " seeds. CCC in hundredths; drops in points, mean over 10 corruptions at severities 1, 3, 5. Rendered faces, minutes of training:"
         " not AffectNet, not the paper. Written by `python -m tests.benchmarks.study_ssl_fer`.", "",
@@ -178,6 +189,12 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
     above = [row for row in ROWS if found[row, "Acc"][0] > found["raw_pixels", "Acc"][0]]
     below = [row for row in ROWS if found[row, "Acc"][0] < found["untrained", "Acc"][0]]
     surer = [row for row in ROWS if row != BASE and difference(results, row, "Acc")[1] > 0]
+    hard = [row for row, (_, strategies) in ROWS.items() if "hard_neg" in strategies]
+
+    def apart(row: str, base: str) -> str:
+        mean, low, high = difference(results, row, "Acc", base)
+        return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
     kept = {row: found[row, "Acc left, corruptions"][0] for row in (*ROWS, *CONTROLS)}
     said = [
         f"Best clean accuracy: {label(best)}, {found[best, 'Acc'][0]:.1f}; {label(BASE)} {found[BASE, 'Acc'][0]:.1f}. Over seeds, "
@@ -186,18 +203,20 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
         + (f"above them are {', '.join(map(label, above))}." if above else "above every row: on these faces a linear probe of the pixels does better than all of them."),
         f"The untrained network scores {found['untrained', 'Acc'][0]:.1f}: "
         + (f"{', '.join(map(label, below))} stay below it, so these runs are too short to say anything about them." if below else "below every row."),
+        f"With as many images a step as HardNeg's rows, {label(WIDE)} scores {found[WIDE, 'Acc'][0]:.1f}, {apart(WIDE, BASE)} from"
+        f" {label(BASE)}. HardNeg's rows less it: " + "; ".join(f"{label(row)} {apart(row, WIDE)}" for row in hard) + ".",
         f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels {kept['raw_pixels']:.1f}: a larger drop is mostly a"
         " higher start, and no strategy is made against corruptions.",
     ]  # fmt: skip
     return [f"- {sentence}" for sentence in said]
 
 
-def difference(results: pd.DataFrame, row: str, column: str) -> tuple[float, float, float]:
-    """Mean over seeds of row less SimCLR, and its 95% interval by Student's t."""
+def difference(results: pd.DataFrame, row: str, column: str, base: str = BASE) -> tuple[float, float, float]:
+    """Mean over seeds of ``row`` less ``base``, and its 95% interval by Student's t."""
     task, family, condition, metric = COLUMNS[column]
     wanted = (results["task"] == task) & (results["family"] == family) & (results["condition"] == condition) & (results["metric"] == metric)
     found = results[wanted & (results["severity"].fillna(0) == 0)].pivot(index="seed", columns="method", values="value")
-    apart = (found[row] - found[BASE]).dropna()
+    apart = (found[row] - found[base]).dropna()
     half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / len(apart) ** 0.5
     return apart.mean(), apart.mean() - half, apart.mean() + half
 
@@ -244,7 +263,7 @@ def main() -> None:
     about = {
         "command": f"python -m tests.benchmarks.study_ssl_fer --seeds {options.seeds}", "machine": machine(), "versions": versions(),
         "demo": asdict(demo) | {"frames_per_clip": FRAMES}, "prepare": asdict(params.prepare), "network": asdict(params.network),
-        "views": asdict(params.views), "schedule": asdict(SCHEDULE), "probe": asdict(PROBE),
+        "views": asdict(params.views), "schedule": asdict(SCHEDULE), "schedules_of_their_own": {WIDE: asdict(WIDE_SCHEDULE)}, "probe": asdict(PROBE),
         "rows": {row: {"method": method, **asdict(settings_of(row))} for row, (method, _) in ROWS.items()},
     }  # fmt: skip
     with write_aside(OUT / "settings.json") as aside:

@@ -339,3 +339,17 @@ def test_bad_input(change, message):
     attack(**good)
     with pytest.raises(ValueError, match=message):
         attack(**{**good, **change})
+
+
+@pytest.mark.parametrize("name", ["bim", "mifgsm", "nifgsm"])
+def test_a_loss_that_fails_after_the_first_step_is_told(setting, name):
+    net, images, labels = setting
+    calls = []
+
+    def failing(logits, labels):
+        calls.append(None)
+        return F.cross_entropy(logits, labels) * (float("nan") if len(calls) == 3 else 1.0)
+
+    with pytest.raises(ValueError, match="loss_fn: expected a finite loss in every step, their sum is nan"):
+        attack(name, net, images, labels, failing, steps=5)
+    assert len(calls) == 5  # it is asked once at the end, not in each step

@@ -2,7 +2,7 @@
 
 import torch
 
-from lib.degrade.draws import derive, new_seeds, uniform
+from lib.degrade.draws import derive, new_seeds, uniform, uniforms
 
 WORD = 2**64
 
@@ -49,3 +49,11 @@ def test_derived_seeds_are_splitmix64s_and_all_different():
     again = derive(derive(seeds, 3), 4)
     assert len(torch.cat([found.flatten(), seeds, again]).unique()) == 20 * 50 + 50 + 50
     assert torch.equal(derive(seeds, 2**63), derive(seeds, 2**63 - 2**64))  # any integer will do
+
+
+def test_many_purposes_at_once_are_the_same_numbers():
+    seeds = torch.tensor([0, 1, 2**61, 5])
+    several = uniforms(seeds, range(7, 12), 3)
+    for place, purpose in enumerate(range(7, 12)):
+        assert torch.equal(several[:, place], uniform(seeds, purpose, 3))
+        assert torch.equal(several[:, place, :2], uniform(seeds, purpose, 2))

@@ -112,7 +112,7 @@ def test_bad_input(batch):
         (lambda: maskfn_loss(z, positive, similarity, temperature=0.0), "temperature: expected a number > 0"),
         (lambda: maskfn_loss(z, positive, similarity, tile=0), "tile: expected None or an integer >= 1, got 0"),
         (lambda: maskfn_loss(z, positive, similarity, protected=similarity), r"protected: expected bool \[10, 10\]"),
-        (lambda: maskfn_loss(z, positive + 5, similarity), "positive: expected a long tensor of rows 0..9"),
+        (lambda: maskfn_loss(z, positive + 5, similarity), "positive: expected rows 0..9, got 5..14"),
         (lambda: maskfn_loss(z, torch.arange(10), similarity), "cannot be its own positive"),
     ):
         with pytest.raises(ValueError, match=message):
