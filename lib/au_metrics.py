@@ -14,15 +14,12 @@ from lib.metrics import UNKNOWN_LABELS
 
 @dataclass(frozen=True)
 class AuCounts:
-    """Known labels by decision and truth, each int64 [K]."""
+    """Known labels by decision and truth, each [..., K]; every property has that shape too."""
 
     hits: np.ndarray
     false_alarms: np.ndarray
     misses: np.ndarray
     rejections: np.ndarray
-
-    def __add__(self, other: "AuCounts") -> "AuCounts":
-        return AuCounts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @property
     def support(self) -> np.ndarray:
@@ -41,8 +38,9 @@ class AuCounts:
         return _ratio(self.hits + self.rejections, known, known > 0)
 
 
-def au_counts(pred, labels) -> AuCounts:
-    """Decisions [N, K] in {0, 1} against labels [N, K] in {0, 1}, -1 and 9 unknown: counts of each AU.
+def au_cells(pred, labels) -> np.ndarray:
+    """Decisions [N, K] in {0, 1} against labels [N, K] in {0, 1}, -1 and 9 unknown -> bool [N, 4, K]: which of them are
+    hits, false alarms, misses, rejections (the order of :class:`AuCounts`); none of them where the label is not known.
 
     Raises:
         ValueError: other shapes or values.
@@ -53,7 +51,12 @@ def au_counts(pred, labels) -> AuCounts:
     if not np.isin(pred, (0, 1)).all():
         raise ValueError(f"pred must be decisions 0 or 1, got {np.unique(pred)[:8].tolist()}")
     said, present, absent = pred == 1, labels == 1, labels == 0
-    return AuCounts(*(part.sum(0) for part in (said & present, said & absent, ~said & present, ~said & absent)))
+    return np.stack([said & present, said & absent, ~said & present, ~said & absent], axis=1)
+
+
+def au_counts(pred, labels) -> AuCounts:
+    """The sums of :func:`au_cells` over the images, each int64 [K]."""
+    return AuCounts(*au_cells(pred, labels).sum(0))
 
 
 def au_auc(scores, labels) -> np.ndarray:
@@ -75,6 +78,33 @@ def au_auc(scores, labels) -> np.ndarray:
             ranks = rankdata(scores[known, k])[truth[known] == 1].sum()
             out[k] = (ranks - positive * (positive + 1) / 2) / (positive * negative)
     return out
+
+
+def au_auc_resampled(scores, labels, person, draws) -> np.ndarray:
+    """:func:`au_auc` of many resamples of the people at once, [R, K].
+
+    An image of person s counts as often as s is drawn. So the area is a quadratic form in the draws: with U[s, t] how many
+    pairs of a positive image of s and a negative one of t are in order, it is w'Uw over (w'p)(w'n), p and n the numbers of
+    positive and negative images of each person. No image is looked at again.
+
+    Args:
+        scores, labels: [N, K]. person: [N] in 0..S-1. draws: [R, S], how often each person counts.
+    """
+    scores, labels, draws = np.asarray(scores, float), _labels(labels), np.asarray(draws, float)
+    people, place = np.unique(person, return_inverse=True)
+    drawn, who = draws[:, people], np.arange(len(people)) == place[:, None]  # [R, P], [N, P]
+    pairs, number = [], []
+    for k, truth in enumerate(labels.T):
+        known = np.flatnonzero((truth == 0) | (truth == 1))
+        order = known[np.argsort(scores[known, k], kind="stable")]
+        value, present, mine = scores[order, k], truth[order] == 1, who[order].astype(float)
+        below = np.concatenate([np.zeros((1, len(people))), np.cumsum(mine * ~present[:, None], 0)])  # negatives, by person
+        first, behind = (np.searchsorted(value, value[present], side=side) for side in ("left", "right"))
+        pairs.append(mine[present].T @ ((below[first] + below[behind]) / 2))  # ties count half
+        number.append((mine[present].sum(0), below[-1]))
+    in_order = ((drawn @ np.concatenate(pairs, 1)).reshape(len(drawn), len(pairs), -1) * drawn[:, None]).sum(2)
+    positive, negative = np.moveaxis(number, 1, 0) @ drawn.T  # [K, R]
+    return _ratio(in_order, (positive * negative).T, (positive * negative).T > 0)
 
 
 @dataclass(frozen=True)
@@ -101,21 +131,21 @@ class FoldScores:
     @property
     def mean_f1(self) -> np.ndarray:
         """[K]: mean over the folds that have a number for the AU."""
-        return _mean(self.f1, 0)
+        return mean_of_known(self.f1, 0)
 
     @property
     def fold_f1(self) -> np.ndarray:
         """[F]: macro F1 of each fold over the AUs that have a number there."""
-        return _mean(self.f1, 1)
+        return mean_of_known(self.f1, 1)
 
     @property
     def f1_macro(self) -> float:
         """The published figure: mean over the folds of their macro F1."""
-        return float(_mean(self.fold_f1, 0))
+        return float(mean_of_known(self.fold_f1, 0))
 
     @property
     def pooled_f1_macro(self) -> float:
-        return float(_mean(self.pooled_f1, 0))
+        return float(mean_of_known(self.pooled_f1, 0))
 
 
 def fold_scores(scores, labels, fold, units: Sequence[int], threshold: float = 0.0, learned=None) -> FoldScores:
@@ -138,24 +168,41 @@ def fold_scores(scores, labels, fold, units: Sequence[int], threshold: float = 0
     learned = np.ones((len(names), len(units)), bool) if learned is None else np.asarray(learned, bool)
     if learned.shape != (len(names), len(units)):
         raise ValueError(f"learned must have shape {(len(names), len(units))}, folds x units, got {learned.shape}")
-    counts, auc, reasons = [], [], {}
+    cells, auc = [], []
     for f, name in enumerate(names):
         rows = fold == name
         truth = np.where(learned[f], labels[rows], -1)  # what was not learned is not scored
-        counts.append(au_counts(scores[rows] >= threshold, truth))
+        cells.append(au_cells(scores[rows] >= threshold, truth).sum(0))
         auc.append(au_auc(scores[rows], truth))
-        for k, unit in enumerate(units):
-            if not learned[f, k]:
-                reasons.setdefault((name, "no training image is known to show it"), []).append(unit)
-            elif not counts[f].support[k]:
-                reasons.setdefault((name, "no test image is known to show it"), []).append(unit)
-    pooled = sum(counts[1:], counts[0])
+    counts = AuCounts(*np.stack(cells, axis=1))  # [F, K]
     return FoldScores(
-        units=tuple(units), folds=tuple(names.tolist()), auc=np.stack(auc), pooled_f1=pooled.f1,
-        f1=np.stack([c.f1 for c in counts]), accuracy=np.stack([c.accuracy for c in counts]),
-        support=np.stack([c.support for c in counts]),
-        left_out=tuple(f"fold {name} leaves out AU {', '.join(map(str, left))}: {why}" for (name, why), left in reasons.items()),
+        units=tuple(units), folds=tuple(names.tolist()), f1=counts.f1, accuracy=counts.accuracy, auc=np.stack(auc),
+        support=counts.support, pooled_f1=AuCounts(*np.sum(cells, axis=0)).f1,
+        left_out=left_out(units, names.tolist(), learned, counts.support),
     )  # fmt: skip
+
+
+def left_out(units: Sequence[int], folds: Sequence, learned: np.ndarray, support: np.ndarray) -> tuple[str, ...]:
+    """Which AUs the scores of which folds say nothing about, and why; learned, support: [F, K]."""
+    said = {}
+    for f, name in enumerate(folds):
+        for why, missing in (
+            ("no training image is known to show it", ~learned[f]),
+            ("no test image is known to show it", learned[f] & (support[f] == 0)),
+        ):
+            if missing.any():
+                which = ", ".join(str(unit) for unit, is_missing in zip(units, missing) if is_missing)
+                said.setdefault((which, why), []).append(name)
+    return tuple(
+        f"fold{'s' if len(of) > 1 else ''} {', '.join(map(str, of))} leave{'' if len(of) > 1 else 's'} out AU {which}: {why}"
+        for (which, why), of in said.items()
+    )
+
+
+def mean_of_known(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean along an axis of what is a number; NaN where nothing is."""
+    there = np.isfinite(values)
+    return _ratio(np.nansum(values, axis), there.sum(axis), there.any(axis))
 
 
 def _labels(labels) -> np.ndarray:
@@ -170,8 +217,3 @@ def _labels(labels) -> np.ndarray:
 def _ratio(part: np.ndarray, whole: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=there)
 
-
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is a number; NaN where nothing is."""
-    there = np.isfinite(values)
-    return _ratio(np.nansum(values, axis), there.sum(axis), there.any(axis))

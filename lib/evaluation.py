@@ -17,7 +17,7 @@ from torch import nn
 from lib.conditions import DRAW_SEED, Job, attack_jobs, check_jobs, corruption_jobs, to_numpy
 from lib.degrade.attacks import ATTACKS
 from lib.degrade.corruptions import CORRUPTIONS
-from lib.probes.action_units import action_unit_rows, action_units_task, listed, unscored_units
+from lib.probes.action_units import RECIPE, action_unit_rows, action_units_task, left_out_of
 from lib.probes.affect import affect_rows, affect_task
 from lib.probes.expression import expression_rows, expression_task
 from lib.probes.features import embed, held_still
@@ -85,7 +85,8 @@ class ProbeParams:
     images: int = 140  # test images of a data set (clean and corrupted); fewer where it has fewer
     pairs: int = 200  # verification pairs of a data set among these images, a multiple of 20
     attacked: Attacked = field(default_factory=Attacked)  # attacks cost most of the time
-    l2: float = 0.03  # penalty of the linear probes on standardised features
+    l2: float = 0.03  # penalty of the linear probes of expression, valence and arousal on standardised features
+    au_epochs: int = 100  # for which the linear heads of action units are trained, as published; the best on held-out people is kept
     finetune: Finetune = field(default_factory=Finetune)
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))  # all types
     severities: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
@@ -104,7 +105,7 @@ class ProbeParams:
     batch_size: int = 128  # images that go through the encoder at once
 
     def __post_init__(self):
-        for name in ("images", "steps", "checked", "queries", "resamples", "batch_size"):
+        for name in ("images", "au_epochs", "steps", "checked", "queries", "resamples", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.pairs < 20 or self.pairs % 20:
@@ -145,20 +146,19 @@ class ProbeParams:
 def items_of(table, params: ProbeParams) -> tuple[dict[str, np.ndarray], list[str]]:
     """What a table can be probed for: the test images of each task asked for, and a sentence for whatever it cannot.
 
-    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of the 12 of BP4D; verification
-    ``identity`` and 20 people; valence and arousal ``valence``, ``arousal`` and ``split``; fine-tuning two people to fit on. The
-    images of all tasks begin alike.
+    Expression needs the columns ``expression`` and ``split``; action units ``fold`` and any of BP4D's 12 (or all of DISFA's 8);
+    verification ``identity`` and 20 people; valence and arousal ``valence``, ``arousal`` and ``split``; fine-tuning two people
+    to fit on. The images of all tasks begin alike.
 
     Raises:
         ValueError: the table has no test images.
     """
     rows = test_rows(table, DRAW_SEED)
-    items, notes = {}, []
+    items, notes = {}, [f"{table.name}: {note}" for note in table.notes]
 
     def action_units():
         chosen = action_unit_rows(table, rows)[: params.images]
-        if unscored := unscored_units(table, chosen):
-            notes.append(f"{table.name}: action units that are not scored: {listed(unscored)}")
+        notes.extend(f"{table.name}: action units: {said}" for said in left_out_of(table, chosen))
         return chosen
 
     def verification():
@@ -193,7 +193,7 @@ def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.devic
     common = {"batch_size": params.batch_size, "device": device}
     fit = {
         "expression": lambda rows: expression_task(encoder, table, rows, l2=params.l2, **common),
-        "action_units": lambda rows: action_units_task(encoder, table, rows, l2=params.l2, **common),
+        "action_units": lambda rows: action_units_task(encoder, table, rows, recipe=replace(RECIPE, epochs=params.au_epochs), **common),
         "verification": lambda rows: verification_task(
             encoder, table, rows, pairs=params.pairs, seed=DRAW_SEED, **common
         ),

@@ -56,14 +56,21 @@ class Prepare:
         probe: a folder under data/, the same or another: its people train and test the probes.
         image_size: px.
         options: data set -> those of its reader (the keyword arguments of its ``open_set`` in lib/datasets).
+        test_folds: the folds (1, 2, 3) of the set ``probe`` whose people are tested, on encoders and probes that never saw them;
+            see lib.splits.by_folds. Empty: the set's own split, or people are dealt.
     """
 
     dataset: str
     probe: str
     image_size: int
     options: dict = field(default_factory=dict)
+    test_folds: list[int] = field(default_factory=list)
 
     def __post_init__(self):
+        if len(set(self.test_folds)) < len(self.test_folds) or not set(self.test_folds) <= {1, 2, 3}:
+            raise ValueError(f"test_folds: expected some of the folds 1, 2, 3, each once, got {self.test_folds}")
+        if self.test_folds and self.probe == DEMO:
+            raise ValueError(f"test_folds: the people of the demo set are dealt already, got {self.test_folds}")
         for name, value in self.options.items():
             if name not in (self.dataset, self.probe) or not isinstance(value, dict):
                 raise ValueError(f"options: expected options by data set ({self.dataset}, {self.probe}), got {name!r}: {value!r}")

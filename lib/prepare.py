@@ -3,7 +3,6 @@
 Memory stays flat: a batch is read, fitted and appended, whatever the size of the set.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,16 +18,15 @@ from lib.faces.framing import cut_faces, fit_faces
 from lib.faces.shards import PackedWriter, open_packed
 from lib.files import write_aside
 from lib.progress import Progress
+from lib.splits import by_folds, check_other_people, with_split
 from lib.workplace import DEMO, DEMO_SETS
 
-SHARES = (0.8, 0.1, 0.1)  # of the people, in the order of SPLITS
-FOLDS = 3
 PEOPLE_TO_VERIFY = 20  # two in each of the ten folds of face verification
 _BATCH_VALUES = 500_000  # source values (pixel x channel) in one batch: 2 MB as floats
 
 
-def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int,
-            shard_rows: int = 4096, options: dict | None = None) -> dict:
+def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_size: int, shard_rows: int = 4096,
+            options: dict | None = None, test_folds: Sequence[int] = (), learnt: bool = True) -> dict:
     """Pack the data set at ``source_root`` into ``out_root``/<name>, one folder a set, and write summary.json there.
 
     ``dataset`` 'demo': ``source_root`` has the sub-folders rendered and orl. Any other name is the user's: a packed
@@ -37,7 +35,8 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     landmarks are aligned (lib.faces.framing; the column ``roll``, no longer true then, goes), those of a set without are cut
     to the central square. All faces of a set are framed alike: where the landmarks of some are not known, these are left out,
     counted and named; where they are more than half, none is aligned. ``options`` are those of the data set's own reader, such
-    as ``{"classes": 7}`` of affectnet.
+    as ``{"classes": 7}`` of affectnet. With ``test_folds`` the people are dealt by the set's own folds instead: see
+    :func:`lib.splits.by_folds`; ``learnt``: whether encoders learn from the others.
 
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
@@ -47,39 +46,72 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     source_root, out_root = Path(source_root), Path(out_root)
     if image_size < 8:
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
-    options = options or {}
-    summary = {"dataset": dataset, "image_size": image_size, "sets": {}}
+    tables = _opened(source_root, dataset, options or {}, test_folds, learnt)
+    summary = {"dataset": dataset, "image_size": image_size, "sets": _packed(tables, out_root, dataset, image_size, shard_rows)}
+    _write_summary(summary, out_root)
+    return summary
+
+
+def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: int, options: Mapping[str, dict],
+                test_folds: Sequence[int] = ()) -> dict:
+    """:func:`prepare` for the data sets ``names`` below ``data``: the one that is learnt from, and the one that is probed, which
+    may be the same and is the one of the ``test_folds``. One summary.json with all of them.
+
+    Raises:
+        DatasetError: as :func:`prepare`, or ``test_folds`` for a set whose images are also learnt from under another name.
+    """
+    learnt, probed = names
+    opened = {}
+    for name in dict.fromkeys(names):
+        folds = test_folds if name == probed else ()
+        opened[name] = _opened(data / name, name, options.get(name) or {}, folds, name == learnt)
+    if test_folds and learnt != probed:
+        check_other_people(opened[learnt].values(), opened[probed].values())
+    whole = {"datasets": list(opened), "image_size": image_size, "test_folds": list(test_folds), "sets": {}}
+    for name, tables in opened.items():
+        whole["sets"] |= _packed(tables, out_root, name, image_size)
+    _write_summary(whole, out_root)
+    return whole
+
+
+def _opened(source_root: Path, dataset: str, options: dict, test_folds: Sequence[int], learnt: bool) -> dict[str, FaceTable]:
+    """The tables that become packed sets, by the sets' names, with splits and folds."""
     if dataset == DEMO:
         if options:
             raise ValueError(f"options: the demo set has none, got {', '.join(options)}")
+        if test_folds:
+            raise ValueError(f"test_folds: the people of the demo set are dealt already, got {list(test_folds)}")
         # Both are opened before the first is packed, so that a missing one is said at once.
-        tables = {name: open_dataset(name, source_root / name) for name in DEMO_SETS}
-    else:
-        tables = {dataset: _with_split(_open_own(source_root, dataset, options), source_root)}
+        return {name: open_dataset(name, source_root / name) for name in DEMO_SETS}
+    table = _open_own(source_root, dataset, options)
+    if test_folds:
+        return {dataset: by_folds(table, source_root, test_folds, learnt)}
+    if "fold" in table.rows and "split" not in table.rows:
+        print(f"{dataset}: has folds of its own; people are dealt 80/10/10 all the same, unless prepare.test_folds names folds")
+    return {dataset: with_split(table, source_root)}
+
+
+def _packed(tables: Mapping[str, FaceTable], out_root: Path, dataset: str, image_size: int, shard_rows: int = 4096) -> dict:
+    """Pack the tables; -> their summaries."""
+    said = {}
     for name, table in tables.items():
         table, aligned, lacking = _framed_alike(table)
         for note in lacking:
             print(f"{name}: {note}")
-        _pack(table, out_root / name, name, image_size, shard_rows, aligned)
-        summary["sets"][name] = summarise(open_packed(out_root / name)) | {"aligned": aligned}
-        if table.notes or lacking:
-            summary["sets"][name]["notes"] = [*table.notes, *lacking]
+        notes = [*table.notes, *lacking]
+        _pack(table, out_root / name, name, image_size, shard_rows, aligned, notes)
+        said[name] = summarise(open_packed(out_root / name)) | {"aligned": aligned}
+        if notes:
+            said[name]["notes"] = notes
         if dataset != DEMO and not _can_be_probed(table.rows):
             print(f"{name}: these faces do for pre-training, but not to measure an encoder: that takes expressions, action"
                   f" units or {PEOPLE_TO_VERIFY} people in {SPLITS[2]} (columns of labels.csv)")
+    return said
+
+
+def _write_summary(summary: dict, out_root: Path) -> None:
     with write_aside(out_root / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return summary
-
-
-def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: int, options: Mapping[str, dict]) -> dict:
-    """:func:`prepare` for each of the data sets ``names`` (equal ones once) below ``data``; one summary.json with all of them."""
-    whole = {"datasets": list(dict.fromkeys(names)), "image_size": image_size, "sets": {}}
-    for name in whole["datasets"]:
-        whole["sets"] |= prepare(data / name, out_root, name, image_size, options=options.get(name))["sets"]
-    with write_aside(out_root / "summary.json") as path:
-        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return whole
 
 
 def _open_own(root: Path, name: str, options: dict) -> FaceTable:
@@ -92,64 +124,22 @@ def _open_own(root: Path, name: str, options: dict) -> FaceTable:
     return open_packed(root)
 
 
-def _hash(person: str) -> str:
-    return hashlib.sha256(person.encode()).hexdigest()
-
-
-def _people(rows: pd.DataFrame) -> np.ndarray:
-    """A name for each row's person that stays when other people are added: the sub-folder's, else the number."""
-    if "file" in rows:
-        folder = rows["file"].str.rpartition("/")[0].str.partition("/")[0]
-        named = np.where(folder == "", rows["file"], folder)
-        # Only where folders are the people: labels.csv may number them otherwise.
-        number = pd.factorize(named)[0]
-        if len(set(zip(number, rows["identity"]))) == number.max() + 1 == rows["identity"].nunique():
-            return named.astype(str)
-    return rows["identity"].astype(str).to_numpy()
-
-
-def _with_split(table: FaceTable, root: Path) -> FaceTable:
-    rows = table.rows.copy(deep=False)
-    if "identity" not in rows:
-        raise DatasetError(f"{root}: expected a column 'identity', got {', '.join(table.columns)}")
-    names = _people(rows)
-    ranked = sorted(set(names), key=_hash)
-    if "split" not in rows:
-        if len(ranked) < len(SPLITS):
-            raise DatasetError(f"{root}: expected at least {len(SPLITS)} people (sub-folders) to split into"
-                               f" {', '.join(SPLITS)}, got {len(ranked)}; add people, or a column 'split' to"
-                               " labels.csv")
-        # Ranks, not the hash's value itself, so that the shares are met and no split is empty.
-        held = max(1, round(SHARES[2] * len(ranked)))
-        probe = max(1, round(SHARES[1] * len(ranked)))
-        where = dict.fromkeys(ranked, SPLITS[0]) | dict.fromkeys(ranked[:held], SPLITS[2]) | \
-            dict.fromkeys(ranked[held:held + probe], SPLITS[1])
-        rows["split"] = [where[name] for name in names]
-    wrong = sorted(set(rows["split"]) - set(KNOWN_SPLITS))
-    if wrong:
-        raise DatasetError(f"{root}: expected {', '.join(KNOWN_SPLITS)} in the column 'split', got"
-                           f" {', '.join(map(repr, wrong[:5]))}")
-    if "fold" not in rows:
-        probed = set(names[(rows["split"] != SPLITS[0]).to_numpy()])
-        fold = {name: number % FOLDS for number, name in enumerate(name for name in ranked if name in probed)}
-        rows["fold"] = [fold[name] if split != SPLITS[0] else NO_LABEL for name, split in zip(names, rows["split"])]
-    return table.with_rows(rows)
-
-
 def _can_be_probed(rows: pd.DataFrame) -> bool:
     test = rows[rows["split"] == SPLITS[2]]
     labelled = any(name in ("expression", "valence") or name.startswith("au_") for name in rows)
     return labelled or test["identity"].nunique() >= PEOPLE_TO_VERIFY
 
 
-def _pack(table: FaceTable, root: Path, name: str, image_size: int, shard_rows: int, aligned: bool) -> None:
+def _pack(
+    table: FaceTable, root: Path, name: str, image_size: int, shard_rows: int, aligned: bool, notes: Sequence[str]
+) -> None:  # fmt: skip
     size = (image_size, image_size)
     batch = 1 if table.image_size is None else max(1, _BATCH_VALUES // (3 * table.image_size[0] * table.image_size[1]))
     progress = Progress(len(table), f"preparing {name}, images")
     # Alignment takes the head's roll away, so the angle would no longer be true of the picture.
     rows = table.rows.drop(columns="roll", errors="ignore") if aligned else table.rows
     with PackedWriter(root, name=name, source=table.source, licence=table.licence, credit=table.credit,
-                      shard_rows=shard_rows) as writer:
+                      notes=notes, shard_rows=shard_rows) as writer:
         for start in range(0, len(table), batch):
             index = np.arange(start, min(start + batch, len(table)))
             part = rows.iloc[index].copy()

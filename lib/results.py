@@ -29,7 +29,8 @@ class Result:
             cell) where the row sums up several severities.
         metric: main metric of the task ('accuracy', 'f1', 'ccc') in percent, 'drop' = clean - value in points,
             'relative_drop' = drop in percent of clean, and the task's further metrics (percent too, but 'rmse_...', which is in
-            units of the label). 'knn_...', 'last_...', 'best_on_test_...': the same metric by another reader of the clean images.
+            units of the label, and 'support_...', 'hits_...', 'false_alarms_...', which count images). 'knn_...', 'last_...',
+            'best_on_test_...': the same metric by another reader of the clean images.
         value, ci_low, ci_high: the number and its 95% interval over subjects.
         n, subjects: test items (images or pairs) and the persons they show.
     """

@@ -108,10 +108,13 @@ def tally(
 
     def detail_rows(family, condition, severity, n, cells: Sequence[np.ndarray]) -> list[Result]:
         """The details' means over the scores of several conditions."""
-        total = dict.fromkeys(task.details, 0.0)
-        for scores in cells if task.details else ():
-            for name, values in metrics_of(scores, task.details).items():
-                total[name] = total[name] + values / len(cells)
+        total = {}
+        for scores in cells if task.details or task.curves else ():
+            found = metrics_of(scores, task.details)
+            if task.curves:
+                found |= task.curves(scores, np.arange(len(scores)), person[: len(scores)], draws)
+            for name, values in found.items():
+                total[name] = total.get(name, 0.0) + values / len(cells)
         return [row(family, condition, severity, n, k, v) for k, v in total.items() if not np.isnan(v[0])]
 
     results = rows("clean", "clean", 0, len(clean), clean_of(len(clean))) + detail_rows("clean", "clean", 0, len(clean), [clean])

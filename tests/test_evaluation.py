@@ -17,6 +17,7 @@ from lib.tally import Measured, tally
 
 SMALL = ProbeParams(
     images=70,
+    au_epochs=60,
     pairs=40,
     attacked=Attacked(21, 21, 21),
     corruptions=["gaussian_noise", "contrast"],
@@ -281,7 +282,7 @@ def own_faces(synthetic_faces):
         (20, ("fold",), {"expression", "verification"}, ["action units left out: there is no column 'fold'"]),
         (20, ("expression",), {"action_units", "verification"}, ["expression left out: there is no column 'expres"]),
         (3, ("au_",), {"expression"}, ["no columns au_1", "verification left out: .* need at least 20 people.* got 3"]),
-        (20, ("au_4",), {"expression", "action_units", "verification"}, ["not scored: AU 4: no such column"]),
+        (20, ("au_4",), {"expression", "action_units", "verification"}, ["action units: AU 4: no such column"]),
     ],
 )
 def test_what_the_columns_do_not_allow_is_left_out_with_a_word(own_faces, run, capsys, people, drop, tasks, notes):
@@ -294,6 +295,12 @@ def test_what_the_columns_do_not_allow_is_left_out_with_a_word(own_faces, run, c
     results = run(params, tables=[table])
     assert set(results["task"]) == tasks
     assert capsys.readouterr().out.splitlines() == said
+
+
+def test_what_the_reader_left_out_is_said(own_faces):
+    table = own_faces()
+    table.notes = ("3 images without a coded frame: a, b, c",)
+    assert items_of(table, SMALL)[1] == ["rendered: 3 images without a coded frame: a, b, c"]
 
 
 def test_a_table_with_nothing_to_probe_stands_aside(own_faces, run):
@@ -319,7 +326,7 @@ def test_action_units_without_known_labels_have_no_rows(own_faces, run):
     table.rows.loc[table.rows["split"] == "probe_test", "au_7"] = np.nan
     params = dataclasses.replace(SMALL, corruptions=[], attacks=["pgd"], steps=1, sweep=[])
     results = pick(run(params, tables=[table]), task="action_units")
-    named = {name for name in results["metric"] if name.startswith("f1_au_")}
+    named = {name for name in results["metric"] if re.fullmatch(r"f1_au_\d+", name)}
     assert len(named) == 11 and "f1_au_7" not in named
     clean = pick(results, family="clean")
     assert value(clean, metric="f1") == pytest.approx(clean[clean.metric.isin(named)]["value"].mean(), abs=1e-3)

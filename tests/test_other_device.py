@@ -171,7 +171,7 @@ def test_evaluation(device, synthetic_faces, tmp_path):
     params = ProbeParams(
         images=30, pairs=20, attacked=Attacked(6, 6, 6), corruptions=["fog", "mask"], severities=[2], attacks=["pgd", "difgsm"],
         steps=2, sweep=[2], checked=5, check_steps=[1, 2], queries=4, strong=Strong(items=5, steps=2, queries=3),
-        resamples=20, batch_size=16,
+        resamples=20, batch_size=16, au_epochs=2,
     )  # fmt: skip
     encoder, other = (Encoder(EncoderConfig(16, "pixels")).to(device) for _ in range(2))
     results = evaluate(

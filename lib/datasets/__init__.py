@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from lib.datasets import affectnet, au_lists, bp4d, disfa, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
+from lib.datasets import affectnet, au_lists, bp4d, disfa, disfa_plus, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
 from lib.datasets.completeness import read_everything
 from lib.datasets.errors import DatasetError
 from lib.datasets.table import FaceTable
@@ -20,6 +20,7 @@ DATASETS = {
     "lfw": lfw,
     "bp4d": bp4d,
     "disfa": disfa,
+    "disfa_plus": disfa_plus,
     "au_lists": au_lists,
 }
 

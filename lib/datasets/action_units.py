@@ -10,6 +10,13 @@ BP4D_UNITS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 DISFA_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 
 
+def units_of(columns: Sequence[str]) -> tuple[int, ...]:
+    """The AUs that a table with these columns is scored on: DISFA's 8 where it has all of them and not all of BP4D's 12, else
+    these 12."""
+    has = {units: all(f"au_{unit}" in columns for unit in units) for units in (BP4D_UNITS, DISFA_UNITS)}
+    return DISFA_UNITS if has[DISFA_UNITS] and not has[BP4D_UNITS] else BP4D_UNITS
+
+
 def au_labels(table, units: Sequence[int] = BP4D_UNITS, present_from: float = AU_PRESENT_FROM) -> np.ndarray:
     """Which of ``units`` each image of a face table shows: [N, K] int64, 1 present, 0 absent, -1 unknown.
 

@@ -2,7 +2,8 @@
 
 A folder of 10^5 small files is slow to copy, to hash and to read; a packed set is fast in all three:
 
-    set.json         what it is, image size, count, and for each shard its files, rows, byte sizes and checksums
+    set.json         what it is, what its reader left out, image size, count, and for each shard its files, rows, byte sizes
+                     and checksums
     images-000.npy   uint8 [n,H,W,3]
     masks-000.npy    uint8 [n,H,W], where the set has part masks
     table.parquet    one row an image, in the order of the shards
@@ -13,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,11 +71,13 @@ class PackedWriter:
     error nothing is left, and a set that stood at ``root`` before stays.
     """
 
-    def __init__(self, root, *, name: str, source: str, licence: str, credit: str, shard_rows: int = 4096):
+    def __init__(
+        self, root, *, name: str, source: str, licence: str, credit: str, notes: Sequence[str] = (), shard_rows: int = 4096
+    ):  # fmt: skip
         if shard_rows < 1:
             raise ValueError(f"shard_rows: expected at least 1, got {shard_rows}")
         self.root, self.shard_rows = Path(root), shard_rows
-        self.about = {"name": name, "source": source, "licence": licence, "credit": credit}
+        self.about = {"name": name, "source": source, "licence": licence, "credit": credit, "notes": list(notes)}
         self.count = 0
         self._stack = contextlib.ExitStack()
         self._shards: list[dict] = []
@@ -255,7 +259,8 @@ def _read_about(root: Path) -> dict:
         files = [about["table"]] + [shard["images"] for shard in about["shards"]] + \
             [shard["masks"] for shard in about["shards"] if shard["masks"]]
         [(file["file"] + "", file["bytes"] + 0, file["sha256"] + "") for file in files]
-        [about[key] + "" for key in ("name", "source", "licence", "credit")]
+        about.setdefault("notes", [])  # sets that were packed before there were notes
+        [text + "" for text in (*(about[key] for key in ("name", "source", "licence", "credit")), *about["notes"])]
         height, width = (int(side) for side in about["image_size"])
         rows = sum(shard["rows"] for shard in about["shards"])
         masked = sum(shard["masks"] is not None for shard in about["shards"])
@@ -319,7 +324,7 @@ def open_packed(root) -> FaceTable:
         landmarks = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, LANDMARKS, 2)
         table = table.drop_columns(["landmarks"])
     return FaceTable(name=about["name"], source=about["source"], licence=about["licence"], credit=about["credit"],
-                     image_size=size, rows=table.to_pandas(), reader=_Shards(images, masks), landmarks=landmarks)
+                     image_size=size, rows=table.to_pandas(), reader=_Shards(images, masks), landmarks=landmarks, notes=about["notes"])
 
 
 def verify(root) -> None:

@@ -1,182 +1,185 @@
-"""Action units: 12 binary logistic regressions in subject-exclusive folds; macro F1 from pooled counts.
+"""Action units under degradations: the linear evaluation of lib.probes.au_linear, in subject-exclusive folds.
 
-An AU is present from FACS intensity 2 on, as in BP4D. Present and absent images are weighed by the inverse of their
-rate in training, so the decision is "logit > 0" and no threshold is tuned. The attacker raises the plain binary
-cross-entropy summed over all AUs.
+An image is tested by the heads whose training folds did not show its person. An AU is present from FACS intensity 2 on, as in
+BP4D, and a head says so from logit 0 on; no threshold is tuned. The score is the published figure: F1 of each fold's test
+images, its mean over the AUs, the mean of that over the folds. F1 of the counts of all folds together, accuracy, area under
+the ROC curve and the counts themselves stand beside it.
 
-An intensity that is not known (NaN) takes no part: neither in the fit, nor in the attacker's loss, nor in the counts.
-F1 needs somebody who shows the AU: it is NaN, not 0, where no counted image does. An AU that cannot be learned or
-tested is not scored at all (:func:`unscored_units`). The macro F1 is over the others.
+The heads that are attacked, and whose scores are given, are those of the epoch that held-out people of the training folds
+choose; those of the last epoch, and of the best one on the test images, stand beside them for the clean images.
+
+An intensity that is not known (NaN) takes no part: neither in the fit, nor in the attacker's loss, nor in the counts. F1 needs
+somebody who shows the AU: where no counted image of a fold does, or no training image, the fold leaves the AU out, and
+:func:`left_out_of` says so.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lib.datasets.action_units import BP4D_UNITS
-from lib.datasets.columns import AU_PRESENT_FROM, NO_LABEL
+from lib.au_metrics import AuCounts, au_auc_resampled, au_cells, left_out, mean_of_known
+from lib.datasets.action_units import au_labels, units_of
+from lib.datasets.columns import NO_LABEL
 from lib.degrade.objectives import binary_cross_entropy, summed
-from lib.probes.au_linear import Recipe, trained_heads
+from lib.probes.au_linear import FoldPart, Recipe, fit_folds, fold_parts
 from lib.probes.features import embed
-from lib.probes.linear import fit_binary
-from lib.probes.task import Task, TaskLeftOut, percent_f1
+from lib.probes.task import Task, TaskLeftOut
+
+RECIPE = Recipe(standardise=True)  # the published one, for features of any scale
+SEED = 0  # heads begin alike, and the same people are held out, for every encoder
+CELLS = 4  # hits, false alarms, misses, rejections
 
 
 def action_units_task(
-    encoder: nn.Module, table, rows, *, l2: float, batch_size: int, device: torch.device | str, recipe: Recipe | None = None
+    encoder: nn.Module, table, rows, *, batch_size: int, device: torch.device | str, recipe: Recipe = RECIPE
 ) -> Task:
-    """Each of the test images ``rows`` is scored by the heads whose training folds did not show its person.
+    """The test images ``rows``, each scored by the heads of its fold; these are fitted on all images of the other folds.
 
-    The heads of fold f are fitted on all rows with ``fold`` >= 0 other than f, so test images of one fold are training
-    images of the others. ``recipe`` trains them as published, with the heads of lib.probes.au_linear after the last epoch;
-    None solves the convex problem, so that the score does not depend on a learning rate.
+    Where test images are in several folds, those of one are training images of another's heads.
 
     Raises:
-        TaskLeftOut: fewer than two folds, or no AU that can be scored.
+        TaskLeftOut: see :func:`action_unit_rows`.
         ValueError: a person in two folds, a test image without fold.
     """
     rows = np.asarray(rows)
-    fold, person = _folds(table), table.column("identity")
-    usable = np.flatnonzero(fold >= 0)
-    pairs = np.unique(np.stack([person[usable], fold[usable]]), axis=1)
-    twice = pairs[0][:-1][np.diff(pairs[0]) == 0]
-    if len(twice):
-        raise ValueError(f"fold: table {table.name!r} has persons in more than one fold: {twice[:5].tolist()}")
-    folds = np.unique(fold[usable])
+    labels, fold, usable = _known(table)
     if (fold[rows] < 0).any():
         raise ValueError(f"fold: test images of {table.name!r} must have a fold >= 0")
-    unscored = unscored_units(table, rows)
-    if len(unscored) == len(BP4D_UNITS):
-        raise TaskLeftOut(f"no action unit can be scored: {listed(unscored)}")
-    scored = np.array([unit not in unscored for unit in BP4D_UNITS])
-    present, known = _labels(table)
-    known &= scored
-    features = embed(encoder, table, usable, batch_size, device)
-    weight, bias = [], []
-    for f in folds:
-        others = fold[usable] != f
-        shown = usable[others]
-        mine = features[torch.as_tensor(others, device=device)]
-        if recipe is None:
-            head = fit_binary(
-                mine, torch.as_tensor(present[shown], device=device), l2, known=torch.as_tensor(known[shown], device=device)
-            )
-        else:
-            shown_labels = torch.as_tensor(np.where(known[shown], present[shown], NO_LABEL).astype(np.int64), device=device)
-            *_, head = trained_heads(mine, shown_labels, recipe, torch.Generator(mine.device).manual_seed(int(f)))
-            head.requires_grad_(False)
-        weight.append(head.weight)
-        bias.append(head.bias)
-    weight, bias = torch.stack(weight), torch.stack(bias)  # [folds,K,D], [folds,K]
-    head_of = torch.as_tensor(np.searchsorted(folds, fold[rows]), device=device)
-    truth, certain = present[rows], known[rows]
-    labels = torch.as_tensor(np.where(certain, truth, NO_LABEL), dtype=torch.float32, device=device)
+    parts = _parts(table, rows, recipe)
+    needed = np.unique(np.concatenate([usable[part.rows[0]] for part in parts] + [rows]))
+    features = embed(encoder, table, needed, batch_size, device)
+    fitted = fit_folds(
+        features, torch.as_tensor(labels[needed], device=device), fold[needed], table.column("identity")[needed], recipe, SEED,
+        tested=np.isin(needed, rows),
+    )  # fmt: skip
+    units, place = units_of(table.columns), np.searchsorted(fitted.folds, fold[rows])
+    truth = np.where(fitted.learned[place], labels[rows], NO_LABEL)
+    head_of = torch.as_tensor(place, device=device)
+    known = torch.as_tensor(truth, dtype=torch.float32, device=device)
+    own = features[torch.as_tensor(np.searchsorted(needed, rows), device=device)]
+    count, shape = len(fitted.folds), (len(fitted.folds), CELLS, len(units))
 
-    def scores(features: Tensor, items: Tensor) -> Tensor:
-        every = torch.einsum("bd,fkd->bfk", features.float(), weight) + bias
-        return every[torch.arange(len(items), device=items.device), head_of[items]]
+    def counts(scores: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """[n, folds * 4 * K]: the cells of each image, in the columns of its own fold."""
+        cells = au_cells(scores >= 0, truth[items])
+        out = np.zeros((len(items), *shape))
+        out[np.arange(len(items)), place[items]] = cells
+        return out.reshape(len(items), -1)
 
+    def curves(scores: np.ndarray, items: np.ndarray, person: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+        """Areas under the ROC curves of each fold, mean over the folds; heads of different folds have no common scale."""
+        areas = []
+        for f in range(count):
+            here = place[items] == f
+            if here.any():
+                areas.append(100 * au_auc_resampled(scores[here], truth[items][here], person[here], draws))
+        each = mean_of_known(np.stack(areas), 0)
+        found = {f"auc_au_{unit}": each[:, k] for k, unit in enumerate(units)}
+        return {"auc": mean_of_known(mean_of_known(np.stack(areas), 2), 0)} | found
+
+    def of_counts(name):
+        """A metric of summed counts [..., folds * 4 * K] from one of AuCounts [..., folds, K]."""
+        return lambda sums: name(_as_counts(sums, shape))
+
+    metrics = {"f1": of_counts(lambda c: 100 * _macro(c.f1))}
+    details = {
+        "f1_pooled": of_counts(lambda c: 100 * mean_of_known(_pooled(c).f1, -1)),
+        "accuracy": of_counts(lambda c: 100 * _macro(c.accuracy)),
+    }
+    for f, name in enumerate(fitted.folds):
+        details[f"f1_fold_{name + 1}"] = of_counts(lambda c, f=f: 100 * mean_of_known(c.f1[..., f, :], -1))
+    for k, unit in enumerate(units):
+        metrics[f"f1_au_{unit}"] = of_counts(lambda c, k=k: 100 * mean_of_known(c.f1[..., k], -1))
+        details[f"accuracy_au_{unit}"] = of_counts(lambda c, k=k: 100 * mean_of_known(c.accuracy[..., k], -1))
+        for part in ("support", "hits", "false_alarms"):
+            details[f"{part}_au_{unit}"] = of_counts(lambda c, k=k, part=part: getattr(c, part)[..., k].sum(-1))
+        for f, name in enumerate(fitted.folds):
+            details[f"f1_au_{unit}_fold_{name + 1}"] = of_counts(lambda c, k=k, f=f: 100 * c.f1[..., f, k])
     return Task(
         name="action_units",
         table=table,
         rows=torch.as_tensor(rows),
-        subjects=person[rows],
-        labels=labels,
+        subjects=table.column("identity")[rows],
+        labels=known,
         encoder=encoder,
-        head=scores,
+        head=lambda features, items: fitted.scores(features, head_of[items]),
         loss_fn=summed(binary_cross_entropy),
-        correct=lambda scores, items: ((scores > 0) == (labels[items] > 0)) | (labels[items] < 0),
-        count=lambda scores, items: unit_counts(scores > 0, truth[items], certain[items]),
-        metrics={"f1": _macro_f1}
-        | {f"f1_au_{unit}": _unit_f1(k) for k, unit in enumerate(BP4D_UNITS) if unit not in unscored},
+        correct=lambda scores, items: ((scores >= 0) == (known[items] > 0)) | (known[items] < 0),
+        count=counts,
+        metrics=metrics,
+        details=details,
+        curves=curves,
+        clean_only={choice: fitted.scores(own, head_of, choice).cpu().numpy() for choice in ("last", "best_on_test")},
     )
 
 
 def action_unit_rows(table, rows) -> np.ndarray:
-    """Those of the test images ``rows`` that have a fold and at least one known AU that can be learned.
+    """Those of the test images ``rows`` that have a fold and an AU that is known and that the other folds can teach.
 
     Raises:
         TaskLeftOut: there is none, or no column of AUs, or fewer than two folds.
     """
     rows = np.asarray(rows)
-    unscored = unscored_units(table, rows)
-    if len(unscored) == len(BP4D_UNITS):
-        raise TaskLeftOut(f"no action unit can be scored: {listed(unscored)}")
-    fold, (_, known) = _folds(table), _labels(table)
-    scored = np.array([unit not in unscored for unit in BP4D_UNITS])
-    return rows[(fold[rows] >= 0) & (known & scored)[rows].any(1)]
-
-
-def unscored_units(table, rows) -> dict[int, str]:
-    """The AUs that cannot be scored on the test images ``rows``, each with the reason.
-
-    The heads of every fold need an image in the other folds that is known to show the AU, and the test needs one.
-    """
-    (present, known), fold = _labels(table), _folds(table)
-    rows = np.asarray(rows)
+    labels, fold, _ = _known(table)
     rows = rows[fold[rows] >= 0]
-    reasons = {}
-    for k, unit in enumerate(BP4D_UNITS):
-        shown = present[:, k] & known[:, k]
-        bare = [int(f) for f in np.unique(fold[fold >= 0]) if not (shown & (fold >= 0) & (fold != f)).any()]
-        if f"au_{unit}" not in table.columns:
-            reasons[unit] = "no such column"
-        elif bare:
-            reasons[unit] = f"no image outside fold {bare[0]} is known to show it, so it cannot be learned"
-        elif not shown[rows].any():
-            reasons[unit] = "no test image is known to show it"
-    return reasons
+    if not len(rows):
+        raise TaskLeftOut("no test image has a fold")
+    learned = {part.fold: part.learned for part in _parts(table, rows, RECIPE)}
+    rows = rows[((labels[rows] >= 0) & np.stack([learned[f] for f in fold[rows].tolist()])).any(1)]
+    if not (labels[rows] == 1).any():
+        raise TaskLeftOut("no test image is known to show an action unit that can be learned")
+    return rows
 
 
-def listed(unscored: dict[int, str]) -> str:
-    """'AU 14, 24: no test image is known to show it; AU 2: no such column'."""
-    reasons = dict.fromkeys(unscored.values())
-    return "; ".join(
-        f"AU {', '.join(str(unit) for unit, why in unscored.items() if why == reason)}: {reason}" for reason in reasons
+def left_out_of(table, rows) -> tuple[str, ...]:
+    """What the scores of the test images ``rows`` say nothing about: a sentence a fold and reason, and the AUs without a column.
+
+    Folds are numbered from 1, as published.
+    """
+    rows = np.asarray(rows)
+    labels, fold, _ = _known(table)
+    units = units_of(table.columns)
+    there = np.array([f"au_{unit}" in table.columns for unit in units])
+    parts = _parts(table, rows, RECIPE)
+    support = np.stack([(labels[rows[fold[rows] == part.fold]] == 1).sum(0) for part in parts])
+    learned = np.stack([part.learned for part in parts])
+    found = left_out(
+        [unit for unit, has in zip(units, there) if has], [part.fold + 1 for part in parts], learned[:, there], support[:, there]
     )
+    missing = [f"AU {', '.join(str(unit) for unit, has in zip(units, there) if not has)}: no such column"]
+    return (*(missing if not there.all() else ()), *found)
 
 
-def unit_counts(said: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Decisions, truth and whether it is known, [n,K] bool -> [n, 3 K]: hits, false alarms, misses."""
-    parts = said & truth, said & ~truth, ~said & truth
-    return np.concatenate([part & known for part in parts], axis=1).astype(float)
-
-
-def _folds(table) -> np.ndarray:
+def _known(table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels [N, K] and folds [N] of all images, and the rows that have a fold and a known label."""
+    units = units_of(table.columns)
+    if not any(f"au_{unit}" in table.columns for unit in units):
+        raise TaskLeftOut(f"there are no columns {', '.join(f'au_{unit}' for unit in units)}")
     if "fold" not in table.columns:
         raise TaskLeftOut("there is no column 'fold'")
-    fold = table.column("fold")
-    found = np.unique(fold[fold >= 0])
-    if len(found) < 2:
-        raise TaskLeftOut(f"at least two folds >= 0 are needed, the column 'fold' has {found.tolist()}")
-    return fold
+    labels, fold = au_labels(table, units), table.column("fold")
+    return labels, fold, np.flatnonzero((fold >= 0) & (labels >= 0).any(1))
 
 
-def _labels(table) -> tuple[np.ndarray, np.ndarray]:
-    """Presence and whether it is known, each [N,K] bool, of all images."""
-    if not any(f"au_{unit}" in table.columns for unit in BP4D_UNITS):
-        raise TaskLeftOut(f"there are no columns {', '.join(f'au_{unit}' for unit in BP4D_UNITS)}")
-    intensity = np.stack(
-        [
-            table.column(f"au_{unit}").astype(float) if f"au_{unit}" in table.columns else np.full(len(table), np.nan)
-            for unit in BP4D_UNITS
-        ],
-        axis=1,
-    )
-    return intensity >= AU_PRESENT_FROM, np.isfinite(intensity)
+def _parts(table, rows: np.ndarray, recipe: Recipe) -> list[FoldPart]:
+    """What the folds of the test images are fitted on; rows of a part count within the rows of ``_known``."""
+    labels, fold, usable = _known(table)
+    if not (labels == 1)[usable].any():
+        raise TaskLeftOut("no image is known to show an action unit")
+    tested = np.isin(usable, rows)
+    return fold_parts(labels[usable], fold[usable], table.column("identity")[usable], recipe, SEED, tested)
 
 
-def _each_f1(counts: np.ndarray) -> np.ndarray:
-    """Summed counts [..., 3 K] -> F1 [..., K] in percent; NaN where nobody shows the AU."""
-    hits, false_alarms, misses = np.split(counts, 3, axis=-1)
-    return np.where(hits + misses > 0, percent_f1(hits, false_alarms, misses), np.nan)
+def _as_counts(sums: np.ndarray, shape: Sequence[int]) -> AuCounts:
+    return AuCounts(*np.moveaxis(np.reshape(sums, (*np.shape(sums)[:-1], *shape)), -2, 0))
 
 
-def _macro_f1(counts: np.ndarray) -> np.ndarray:
-    f1 = _each_f1(counts)
-    there = np.isfinite(f1)
-    return np.divide(np.nansum(f1, -1), there.sum(-1), out=np.full(f1.shape[:-1], np.nan), where=there.any(-1))
+def _pooled(counts: AuCounts) -> AuCounts:
+    return AuCounts(*(getattr(counts, name).sum(-2) for name in ("hits", "false_alarms", "misses", "rejections")))
 
 
-def _unit_f1(k: int):
-    return lambda counts: _each_f1(counts)[..., k]
+def _macro(each: np.ndarray) -> np.ndarray:
+    """[..., folds, K] -> [...]: mean over the AUs, then over the folds."""
+    return mean_of_known(mean_of_known(each, -1), -1)

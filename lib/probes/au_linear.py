@@ -10,6 +10,7 @@ be computed once, and three numbers stand side by side: of the last epoch, of th
 folds choose, and of the best epoch on the test images, which flatters.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.au_metrics import FoldScores, au_counts, fold_scores
+from lib.au_metrics import FoldScores, au_counts, fold_scores, mean_of_known
 from lib.datasets.action_units import BP4D_UNITS, au_labels
+from lib.datasets.columns import NO_LABEL
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
 from lib.probes.features import embed
+from lib.probes.linear import mean_and_scale
 from lib.probes.selection import held_out_people
+from lib.probes.task import TaskLeftOut
 
 CHOICES = ("last", "validation", "best_on_test")
 
@@ -32,6 +36,9 @@ class Recipe:
 
     Attributes:
         held_out: share of the people of the training folds by whom the epoch of 'validation' is chosen (at least one).
+        standardise: give the heads features of mean 0 and deviation 1 over the training images, as DAR-SFRL's and PCL's heads
+            for AUs do by batch norm. The unit vectors of AUNCE went in as they are; for features of any scale the rate of Adam,
+            which is a step in the weights, would else decide.
     """
 
     epochs: int = 100
@@ -39,6 +46,7 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6
     held_out: float = 0.2
+    standardise: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
@@ -64,9 +72,17 @@ class AuHeads(nn.Module):
             return features @ self.weight.T + self.bias
         return torch.einsum("bkd,kd->bk", features, self.weight) + self.bias
 
+    @torch.no_grad()
+    def of_plain_features(self, mean: Tensor, scale: Tensor) -> "AuHeads":
+        """A frozen copy for features that were not standardised: the mean and scale, [D] or [K, D], are folded into it."""
+        heads = copy.deepcopy(self).requires_grad_(False)
+        heads.weight.div_(scale)
+        heads.bias.sub_((heads.weight * mean).sum(1))
+        return heads
+
 
 def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: Generator) -> Iterator[AuHeads]:
-    """The heads after each epoch (always the same object, trained on): features [n, D] or [n, K, D], labels [n, K].
+    """The heads after each epoch, a frozen copy each time: features [n, D] or [n, K, D], labels [n, K].
 
     Labels are 0, 1, or -1 and 9 (unknown: no part in the loss). AUs are weighed by their inverse rates; one that nobody is
     known to show is not trained.
@@ -82,15 +98,129 @@ def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: G
         raise ValueError(f"features: expected one vector for each of {labels.shape[1]} units, got {features.shape[1]}")
     heads = AuHeads(labels.shape[1], features.shape[-1], generator)
     weights = inverse_rate_weights(labels)
+    mean, scale = features.new_zeros(()), features.new_ones(())
+    if recipe.standardise:
+        mean, scale = mean_and_scale(features)
+        features = (features - mean) / scale
     optimizer = torch.optim.Adam(heads.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     for _ in range(recipe.epochs):
         order = torch.randperm(len(features), generator=generator, device=generator.device)
         with torch.enable_grad():
             for rows in order.split(recipe.batch_size):
                 optimizer.zero_grad(set_to_none=True)
-                weighted_bce(heads(features[rows]), labels[rows], weights).backward()
+                batch = features.index_select(0, rows)
+                weighted_bce(heads(batch), labels.index_select(0, rows), weights).backward()
                 optimizer.step()
-        yield heads
+        yield heads.of_plain_features(mean, scale)
+
+
+@dataclass(frozen=True)
+class FittedFolds:
+    """Trained heads of F test folds; each has seen the images of all other folds and none of its own.
+
+    Attributes:
+        folds: names of the folds, sorted. learned: [F, K] bool, numpy: whether a training image is known to show the AU.
+        epochs: choice -> the epoch (from 1) of each fold.
+        weight, bias: choice -> [F, K, D], [F, K].
+    """
+
+    folds: tuple[int, ...]
+    learned: np.ndarray
+    epochs: dict[str, tuple[int, ...]]
+    weight: dict[str, Tensor]
+    bias: dict[str, Tensor]
+
+    def scores(self, features: Tensor, place: Tensor, choice: str = "validation") -> Tensor:
+        """Logits [B, K] of features [B, D] or [B, K, D], each by the heads of its own fold.
+
+        Args:
+            place: [B] long, which of ``folds`` an image is in.
+        """
+        each = "bd,fkd->bfk" if features.dim() == 2 else "bkd,fkd->bfk"
+        every = torch.einsum(each, features.float(), self.weight[choice]) + self.bias[choice]
+        return every[torch.arange(len(place), device=place.device), place]
+
+
+def fit_folds(
+    features: Tensor, labels: Tensor, fold: np.ndarray, person: np.ndarray, recipe: Recipe, seed: int,
+    tested: np.ndarray | None = None,
+) -> FittedFolds:  # fmt: skip
+    """Train the heads of every fold that has a test image on the images of all other folds.
+
+    The epoch of 'validation' comes from a run without the held-out people, the one with their best macro F1; the heads that
+    are kept are those of that epoch of the run on all training images. So the three choices differ in the epoch alone.
+
+    Args:
+        features: [N, D], or [N, K, D] with a vector for each AU; frozen.
+        labels: [N, K] long in {0, 1, -1}.
+        fold, person: [N] ints; the folds >= 0.
+        tested: [N] bool: the test images, by which 'best_on_test' is chosen. None: all images.
+
+    Raises:
+        ValueError: as :func:`fold_parts`, or features that do not fit.
+    """
+    tested = np.ones(len(fold), bool) if tested is None else np.asarray(tested)
+    folds, learned, epochs, kept = [], [], {choice: [] for choice in CHOICES}, {choice: [] for choice in CHOICES}
+    for part in fold_parts(labels.cpu().numpy(), fold, person, recipe, seed, tested):
+        train, inside, judged, test = (torch.as_tensor(rows, device=features.device) for rows in part.rows)
+        draws = torch.Generator(features.device)
+        runs = trained_heads(features[inside], labels[inside], recipe, draws.manual_seed(seed * 1000 + part.fold))
+        apart = features[judged]
+        macro = [_macro(heads(apart), labels[judged]) for heads in runs]
+        found, best = {"validation": int(np.argmax(macro)), "last": recipe.epochs - 1}, -1.0
+        heads_of, apart = {}, features[test]
+        truth = labels[test].masked_fill(torch.as_tensor(~part.learned, device=labels.device), NO_LABEL)
+        runs = trained_heads(features[train], labels[train], recipe, draws.manual_seed(seed * 1000 + part.fold))
+        for epoch, heads in enumerate(runs):
+            if (value := _macro(heads(apart), truth)) > best:
+                best, found["best_on_test"] = value, epoch
+            heads_of |= {choice: heads for choice in CHOICES if found[choice] == epoch}
+        folds.append(part.fold)
+        learned.append(part.learned)
+        for choice in CHOICES:
+            epochs[choice].append(found[choice] + 1)
+            kept[choice].append(heads_of[choice])
+    return FittedFolds(
+        folds=tuple(folds), learned=np.stack(learned), epochs={choice: tuple(found) for choice, found in epochs.items()},
+        weight={choice: torch.stack([heads.weight for heads in found]) for choice, found in kept.items()},
+        bias={choice: torch.stack([heads.bias for heads in found]) for choice, found in kept.items()},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FoldPart:
+    """What one test fold is fitted and tested on. rows: all training images, those of them that choose no epoch, those that
+    do, and the test images; learned [K] bool: the AUs that a training image is known to show."""
+
+    fold: int
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    learned: np.ndarray
+
+
+def fold_parts(
+    labels: np.ndarray, fold: np.ndarray, person: np.ndarray, recipe: Recipe, seed: int, tested: np.ndarray
+) -> list[FoldPart]:
+    """The parts of every fold that has a test image; arguments as for :func:`fit_folds`, labels in numpy.
+
+    Raises:
+        ValueError: wrong shapes, an image without a fold, a person in two folds.
+        TaskLeftOut: no image outside a test fold, one person outside it, or no AU to learn there.
+    """
+    _check(labels, fold, person)
+    parts = []
+    for name in np.unique(fold[tested]).tolist():
+        train, test = np.flatnonzero(fold != name), np.flatnonzero((fold == name) & tested)
+        if not len(train):
+            raise TaskLeftOut(f"fold: expected at least two folds >= 0, got {np.unique(fold).tolist()}")
+        if len(np.unique(person[train])) < 2:
+            raise TaskLeftOut(f"fold: one person outside fold {name} is not enough to fit the heads and to choose their epoch by")
+        held_out = held_out_people(person[train], recipe.held_out, seed)
+        inside, judged = train[~held_out], train[held_out]
+        learned = (labels[train] == 1).any(0)
+        if not (labels[inside] == 1).any():
+            raise TaskLeftOut(f"labels: no action unit is known to be present outside fold {name}, or only in held-out people")
+        parts.append(FoldPart(name, (train, inside, judged, test), learned))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -109,50 +239,21 @@ def linear_evaluation(
     features: Tensor, labels: Tensor, fold: np.ndarray, person: np.ndarray, units: Sequence[int], recipe: Recipe, seed: int,
     left_out: Sequence[str] = (),
 ) -> LinearEvaluation:  # fmt: skip
-    """Train the heads for every fold on the other folds' images, score its own; all images must have a fold >= 0.
-
-    The epoch of 'validation' comes from a run without the held-out people, the one with their best macro F1; the heads that
-    are scored are those of that epoch of the run on all training images. So the three choices differ in the epoch alone.
-
-    Args:
-        features: [N, D], or [N, K, D] with a vector for each AU; frozen.
-        labels: [N, K] long in {0, 1, -1}.
-        fold, person: [N] ints.
+    """Train the heads for every fold on the other folds' images (:func:`fit_folds`) and score its own.
 
     Raises:
         ValueError: wrong shapes, fewer than two folds, a person in two folds, an image without a fold.
     """
-    _check(labels, fold, person, units)
-    names, generator = np.unique(fold), torch.Generator(features.device)
-    found = {choice: torch.empty(labels.shape) for choice in CHOICES}
-    epochs, learned = {choice: [] for choice in CHOICES}, []
-    for number, name in enumerate(names):
-        train, test = torch.as_tensor(fold != name), torch.as_tensor(fold == name)
-        held_out = torch.as_tensor(held_out_people(person[fold != name], recipe.held_out, seed))
-        inside, judged = (torch.nonzero(train)[:, 0][part] for part in (~held_out, held_out))
-        learned.append((labels[train] == 1).any(0).cpu().numpy())
-        if not learned[-1].any() or not (labels[inside] == 1).any():
-            raise ValueError(f"labels: no action unit is known to be present outside fold {name}, or only in held-out people")
-
-        generator.manual_seed(seed * 1000 + number)
-        runs = trained_heads(features[inside], labels[inside], recipe, generator)
-        macro = [_macro(heads(features[judged]), labels[judged]) for heads in runs]
-        chosen, best = int(np.argmax(macro)), -1.0
-        generator.manual_seed(seed * 1000 + number)
-        for epoch, heads in enumerate(trained_heads(features[train], labels[train], recipe, generator)):
-            with torch.no_grad():
-                scores = heads(features[test])
-            said = {"last": epoch == recipe.epochs - 1, "validation": epoch == chosen}
-            if (value := _macro(scores, labels[test])) > best:
-                best, said["best_on_test"], best_epoch = value, True, epoch
-            for choice in (choice for choice, take in said.items() if take):
-                found[choice][test] = scores.cpu()
-        for choice, epoch in zip(CHOICES, (recipe.epochs - 1, chosen, best_epoch)):
-            epochs[choice].append(epoch + 1)
+    if len(units) != labels.shape[-1]:
+        raise ValueError(f"units: expected one for each of {labels.shape[-1]} columns of labels, got {len(units)}")
+    fitted = fit_folds(features, labels, fold, person, recipe, seed)
+    place = torch.as_tensor(np.searchsorted(fitted.folds, fold), device=features.device)
     truth = labels.cpu().numpy()
-    learned = np.stack(learned)
-    scores = {choice: fold_scores(value.numpy(), truth, fold, units, learned=learned) for choice, value in found.items()}
-    return LinearEvaluation(scores, {k: tuple(v) for k, v in epochs.items()}, (*left_out, *scores["last"].left_out))
+    scores = {
+        choice: fold_scores(fitted.scores(features, place, choice).cpu().numpy(), truth, fold, units, learned=fitted.learned)
+        for choice in CHOICES
+    }
+    return LinearEvaluation(scores, fitted.epochs, (*left_out, *scores["last"].left_out))
 
 
 def evaluate_action_units(
@@ -190,17 +291,14 @@ def evaluate_action_units(
 def _macro(scores: Tensor, labels: Tensor) -> float:
     """Macro F1 over the AUs that somebody shows; 0 where nobody shows any."""
     f1 = au_counts((scores >= 0).cpu().numpy(), labels.cpu().numpy()).f1
-    return float(np.nanmean(f1)) if np.isfinite(f1).any() else 0.0
+    return float(np.nan_to_num(mean_of_known(f1, 0)))
 
 
-def _check(labels: Tensor, fold: np.ndarray, person: np.ndarray, units: Sequence[int]) -> None:
-    if labels.dim() != 2 or len(fold) != len(labels) or len(person) != len(labels) or len(units) != labels.shape[1]:
-        raise ValueError(
-            f"labels, fold, person, units: expected [N, K], [N], [N], K, got {list(labels.shape)}, {len(fold)}, {len(person)},"
-            f" {len(units)}"
-        )
-    if (fold < 0).any() or len(np.unique(fold)) < 2:
-        raise ValueError(f"fold: expected at least two folds >= 0, got {np.unique(fold).tolist()}")
+def _check(labels: np.ndarray, fold: np.ndarray, person: np.ndarray) -> None:
+    if labels.ndim != 2 or len(fold) != len(labels) or len(person) != len(labels):
+        raise ValueError(f"labels, fold, person: expected [N, K], [N], [N], got {list(labels.shape)}, {len(fold)}, {len(person)}")
+    if (fold < 0).any():
+        raise ValueError(f"fold: expected folds >= 0, got {np.unique(fold).tolist()}")
     pairs = np.unique(np.stack([person, fold]), axis=1)
     twice = pairs[0][:-1][np.diff(pairs[0]) == 0]
     if len(twice):

@@ -33,45 +33,6 @@ def fit_softmax(features: Tensor, labels: Tensor, classes: int, l2: float) -> nn
     return _fit(features, classes, l2, lambda scores: F.cross_entropy(scores, labels))
 
 
-def fit_binary(
-    features: Tensor, labels: Tensor, l2: float, balanced: bool = True, known: Tensor | None = None
-) -> nn.Linear:
-    """K independent binary logistic regressions on the same features.
-
-    Minimises, for each k, the weighted mean of the binary cross-entropy over its known labels + l2 / 2 |w_k|^2.
-
-    Args:
-        features: [n,D] float; standardised over all n, whatever is known of them. labels: [n,K] in {0,1}. l2: > 0.
-        balanced: weigh present and absent images by the inverse of their rate, so that both sides count alike and the
-            decision "logit > 0" is fair to rare labels (F1 at a threshold of 0 would else miss them). A label that
-            is never (or always) there has weight 1.
-        known: [n,K] bool, None for all; a label that is not known takes no part, its value is not looked at. Without
-            any known label the logit is 0.
-    Returns:
-        Linear(D, K) in float32 that takes plain features.
-    """
-    _check(features, labels, l2)
-    if labels.dim() != 2 or not ((labels == 0) | (labels == 1)).all():
-        raise ValueError(f"labels must be [n,K] of 0 and 1, got {list(labels.shape)}")
-    if known is None:
-        known = torch.ones_like(labels, dtype=torch.bool)
-    if known.shape != labels.shape or known.dtype != torch.bool:
-        raise ValueError(f"known must be bool {list(labels.shape)} like labels, got {known.dtype} {list(known.shape)}")
-    target = labels.double()
-    count = known.sum(0).clamp(min=1)
-    weight = torch.ones_like(target)
-    if balanced:
-        rate = (target * known).sum(0) / count
-        mixed = (rate > 0) & (rate < 1)
-        weight = torch.where(mixed, 0.5 * (target / rate + (1 - target) / (1 - rate)).nan_to_num(), weight)
-    weight = weight * known / count
-
-    def loss(scores: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(scores, target, weight, reduction="sum")
-
-    return _fit(features, target.shape[1], l2, loss)
-
-
 def fit_ridge(features: Tensor, targets: Tensor, l2: float) -> nn.Linear:
     """Linear regression of K numbers.
 
@@ -99,11 +60,17 @@ def fit_ridge(features: Tensor, targets: Tensor, l2: float) -> nn.Linear:
 
 def _standardised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Features [n,D] in float64 with mean 0 and deviation 1, and the mean and scale [D] that were taken out."""
-    mean = features.double().mean(0)
-    scale = features.double().std(0, correction=0)
-    # a constant feature says nothing; dividing by its rounding noise would let a degraded image blow it up
-    scale = torch.where(scale > 1e-6 * (1e-6 + mean.abs()), scale, torch.inf)
+    mean, scale = mean_and_scale(features.double())
     return (features.double() - mean) / scale, mean, scale
+
+
+def mean_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:
+    """What standardises features [n, ...]: their mean and deviation over the images, the latter infinite where they do not vary.
+
+    A constant feature says nothing; dividing by its rounding noise would let a degraded image blow it up.
+    """
+    scale, mean = torch.std_mean(features, 0, correction=0)
+    return mean, torch.where(scale > 1e-6 * (1e-6 + mean.abs()), scale, torch.inf)
 
 
 def _folded(weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> nn.Linear:

@@ -29,8 +29,10 @@ class Task:
         correct: (scores, items [B] long) -> bool, B rows: which decisions are right (an item may hold several).
         count: (scores [n,...], items [n]) in numpy -> [n,C] numbers of which every metric needs only the sums.
         metrics: name -> function of summed counts [...,C] -> [...], in percent where its name is not that of an error
-            ('rmse_...'); the first is the task's main metric.
+            ('rmse_...') or a count ('support_...'); the first is the task's main metric.
         details: further metrics of the same kind, which are given for the clean images and the means over families only.
+        curves: (scores [n,...], items [n], person [n] in 0..S-1, draws [R,S]) in numpy -> name -> [R]: details that sums do not
+            determine, such as areas under curves, when each person counts as often as drawn; None: there are none.
         clean_only: prefix -> scores [N,...] of the clean images by another reader of the same images (nearest neighbours, the
             weights of another epoch); its metrics stand under 'prefix_metric', of clean images alone.
         classes: number of classes where the scores are logits of classes, else None.
@@ -49,6 +51,7 @@ class Task:
     count: Callable[[np.ndarray, np.ndarray], np.ndarray]
     metrics: Mapping[str, Callable[[np.ndarray], np.ndarray]]
     details: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    curves: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]] | None = None
     clean_only: Mapping[str, np.ndarray] = field(default_factory=dict)
     classes: int | None = None
     made_on: "Task | None" = None

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lib.files import write_aside
 from lib.report import names, table_formats
+from lib.report.au_tables import au_tables
 from lib.report.claim import write_claims
 from lib.report.claims import compute_claims
 from lib.report.draw import draw_all
@@ -14,7 +15,7 @@ from lib.report.figures import style
 from lib.report.html import write_html
 from lib.report.ssl_fer import ssl_fer_tables
 from lib.report.summary import Scores
-from lib.report.tables import all_tables
+from lib.report.tables import Table, all_tables
 
 PANELS = {
     "corruptions": ("names", "images"),
@@ -60,17 +61,10 @@ def build_report(
     out, scores = Path(out), Scores(results)
     _check(scores, histories, panels, run)
     seen, eps = tuple(run["seen_corruptions"]), float(run["attack_eps"])
-    tables = all_tables(results, seen, eps) + ssl_fer_tables(scores)
+    tables = report_tables(results, seen, eps)
     claims = compute_claims(results)
     drawn = draw_all(scores, histories, panels, seen, eps)
-    with write_aside(out / "tables", folder=True) as folder:
-        for table in tables:
-            for suffix, text in (
-                ("md", table_formats.markdown(table)),
-                ("tex", table_formats.latex(table)),
-                ("csv", table_formats.csv_text(table)),
-            ):
-                (folder / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
+    table_formats.write_tables(tables, out / "tables")
     with write_aside(out / "figures", folder=True) as folder:
         for entry in drawn:
             style.save(entry.figure, folder / entry.name)
@@ -84,6 +78,12 @@ def build_report(
             encoding="utf-8",
         )
     return write_html(results, tables, drawn, claims, run, panels["left_out"], out)
+
+
+def report_tables(results: pd.DataFrame, seen: tuple[str, ...], eps: float) -> list[Table]:
+    """Every table of the report: of each task and family, of action units, and the papers' tables with ours beside."""
+    scores = Scores(results)
+    return all_tables(results, seen, eps) + au_tables(scores) + ssl_fer_tables(scores)
 
 
 def metrics(scores: Scores) -> dict:

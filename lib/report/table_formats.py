@@ -2,8 +2,11 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
+from lib.files import write_aside
 from lib.report.tables import Cell, Table
 
 LATEX_SPECIAL = {
@@ -121,6 +124,14 @@ def csv_text(table: Table) -> str:
             numbers.append("" if value is None or value != value else f"{value:.6g}")  # a published number has no interval
         writer.writerow([group, key, label, *numbers, table.facts.get("data", ""), table.facts.get("facts", "")])
     return handle.getvalue()
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> None:
+    """Every table as <name>.md, .tex and .csv in ``folder``, in the place of all that was there."""
+    with write_aside(folder, folder=True) as aside:
+        for table in tables:
+            for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", csv_text(table))):
+                (aside / f"{table.name}.{suffix}").write_text(text, encoding="utf-8")
 
 
 def html_rows(table: Table) -> list[dict]:

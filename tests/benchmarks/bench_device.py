@@ -82,7 +82,7 @@ def said(results: pd.DataFrame) -> str:
     for task, (dataset, name) in TASKS.items():
         mine = results[(results.dataset == dataset) & (results.task == name) & results.severity.fillna(0).eq(0)]
         for what, wanted in SHOWN.items():
-            value = mine.loc[(mine[["family", "condition", "metric"]] == wanted).all(axis=1), "value"]
+            value = mine.loc[(mine[["family", "condition", "metric"]] == list(wanted)).all(axis=1), "value"]
             parts.append(f"{task} {what} {value.item():.1f}")
     return ", ".join(parts)
 

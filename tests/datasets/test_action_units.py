@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lib.datasets.action_units import BP4D_UNITS, DISFA_UNITS, au_labels
+from lib.datasets.action_units import BP4D_UNITS, DISFA_UNITS, au_labels, units_of
 
 
 def test_presence_from_intensity(synthetic_faces):
@@ -15,6 +15,21 @@ def test_presence_from_intensity(synthetic_faces):
 
 def test_the_published_units():
     assert len(BP4D_UNITS) == 12 and len(DISFA_UNITS) == 8 and set(BP4D_UNITS) & set(DISFA_UNITS) == {1, 2, 4, 6, 12}
+
+
+@pytest.mark.parametrize(
+    "units, scored",
+    [
+        (BP4D_UNITS, BP4D_UNITS),
+        (DISFA_UNITS, DISFA_UNITS),
+        ((*DISFA_UNITS, 5, 15, 17, 20), DISFA_UNITS),
+        ((*DISFA_UNITS, *BP4D_UNITS), BP4D_UNITS),
+        (DISFA_UNITS[:-1], BP4D_UNITS),
+        ((12,), BP4D_UNITS),
+    ],
+)
+def test_which_units_a_table_is_scored_on(units, scored):
+    assert units_of(("identity", *(f"au_{unit}" for unit in units))) == scored
 
 
 def test_bad_input(synthetic_faces):

@@ -42,6 +42,21 @@ def digest(root):
     return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in sorted(os.listdir(root))}
 
 
+def test_what_the_reader_left_out_comes_back(tmp_path):
+    images, rows, _ = sample()
+    notes = ["3 images without a coded frame: a, b, c", "2 subjects outside the folds: é"]
+    with PackedWriter(tmp_path / "set", **ABOUT, notes=notes) as writer:
+        writer.add(images, rows)
+    assert open_packed(tmp_path / "set").notes == tuple(notes)
+    path = tmp_path / "set" / "set.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name != "notes"}
+    path.write_text(json.dumps(old))  # as it was packed before there were notes
+    assert open_packed(tmp_path / "set").notes == ()
+    path.write_text(json.dumps(old | {"notes": [7]}))
+    with pytest.raises(DatasetError, match="expected the description of a packed set, cannot use it"):
+        open_packed(tmp_path / "set")
+
+
 def test_what_is_written_comes_back(tmp_path):
     images, rows, masks = write(tmp_path / "set", batches=4)
     table = open_packed(tmp_path / "set")

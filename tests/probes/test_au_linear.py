@@ -1,5 +1,7 @@
 """Linear evaluation of action units: heads against torch's own layers, honest choice of epochs, what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,8 @@ from torch.nn import functional as F
 from lib.au_metrics import fold_scores
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.losses.weighted_bce import inverse_rate_weights
-from lib.probes.action_units import action_units_task
-from lib.probes.au_linear import AuHeads, Recipe, evaluate_action_units, linear_evaluation, trained_heads
+from lib.probes.au_linear import AuHeads, Recipe, evaluate_action_units, fit_folds, linear_evaluation, trained_heads
 from lib.probes.selection import held_out_people
-from lib.probes.selection import test_rows as rows_for_testing
 
 UNITS = (1, 4, 12)
 SHORT = Recipe(epochs=30, batch_size=32, learning_rate=0.03)
@@ -163,18 +163,36 @@ def test_the_encoder_is_frozen_and_in_eval_mode(synthetic_faces, pixel_encoder):
     np.testing.assert_allclose(own.scores["last"].f1, split.scores["last"].f1)
 
 
-def test_the_probe_of_the_pipeline_can_use_the_same_heads(synthetic_faces, pixel_encoder):
-    table, encoder = synthetic_faces(), pixel_encoder(20)
-    rows = rows_for_testing(table, 0)[:60]
-    recipe = Recipe(epochs=3, batch_size=32, learning_rate=0.01)
-    task = action_units_task(encoder, table, rows, l2=0.01, batch_size=64, device="cpu", recipe=recipe)
-    scores = task.scores_fn(torch.arange(60))(task.images.float() / 255)
-    features = encoder(table.images().float() / 255).detach()
-    labels, fold = torch.as_tensor(au_labels(table)), table.column("fold")
-    for f in range(3):
-        *_, heads = trained_heads(features[fold != f], labels[fold != f], recipe, seeded(f))
-        mine = fold[rows] == f
-        assert torch.allclose(scores[mine], heads(features[rows[mine]]), atol=1e-4)
+def test_standardised_heads_take_plain_features(data):
+    """Of any scale and offset: training on standardised features, with the mean and scale folded into the heads."""
+    features, labels = data[0], data[1]
+    mean, scale = features.mean(0), features.std(0, correction=0)
+    recipe = Recipe(epochs=3, batch_size=32, learning_rate=0.03)
+    for plain in (features, 50 * features + 7):
+        *_, found = trained_heads(plain, labels, replace(recipe, standardise=True), seeded(2))
+        *_, wanted = trained_heads((features - mean) / scale, labels, recipe, seeded(2))
+        assert torch.allclose(found(plain), wanted((features - mean) / scale), atol=1e-3) and not found.weight.requires_grad
+    constant = features.clone()
+    constant[:, 5] = 3.0
+    *_, found = trained_heads(constant, labels, replace(recipe, standardise=True), seeded(2))
+    assert (found.weight[:, 5] == 0).all()
+
+
+def test_only_folds_with_test_images_are_fitted(data):
+    features, labels, fold, person = data
+    tested = (fold == 2) & (np.arange(240) % 4 == 0)
+    found = fit_folds(features, labels, fold, person, SHORT, 0, tested)
+    every = fit_folds(features, labels, fold, person, SHORT, 0)
+    assert found.folds == (2,) and every.folds == (0, 1, 2)
+    assert torch.equal(found.weight["last"][0], every.weight["last"][2])
+    assert found.epochs["validation"][0] == every.epochs["validation"][2]
+    own = found.scores(features[tested], torch.zeros(tested.sum(), dtype=torch.long), "best_on_test")
+    macro = [
+        np.mean([f1_score(labels[tested, k] == 1, s[:, k] >= 0, sample_weight=labels[tested, k] >= 0) for k in range(3)])
+        for s in [h(features[tested]) for h in trained_heads(features[fold != 2], labels[fold != 2], SHORT, seeded(2))]
+    ]
+    best = np.mean([f1_score(labels[tested, k] == 1, own[:, k] >= 0, sample_weight=labels[tested, k] >= 0) for k in range(3)])
+    assert best == pytest.approx(max(macro)) and found.epochs["best_on_test"][0] == 1 + int(np.argmax(macro))
 
 
 def test_bad_input(data):
@@ -185,7 +203,9 @@ def test_bad_input(data):
     cases = [
         (lambda: run(fold=fold * 0), r"fold: expected at least two folds >= 0, got \[0\]"),
         (lambda: run(fold=np.arange(240) % 3), r"persons in more than one fold: \[0"),
-        (lambda: run(units=(1, 2)), "labels, fold, person, units: expected"),
+        (lambda: run(units=(1, 2)), "units: expected one for each of 3 columns of labels, got 2"),
+        (lambda: run(fold=fold[:9]), r"labels, fold, person: expected \[N, K\], \[N\], \[N\], got \[240, 3\], 9, 240"),
+        (lambda: run(fold=fold - 1), "fold: expected folds >= 0"),
         (lambda: run(labels=labels * 0), "no action unit is known to be present outside fold 0"),
         (lambda: next(trained_heads(features[:5], labels, SHORT, seeded())), r"features: expected float \[240, D\]"),
         (lambda: next(trained_heads(features.view(240, 2, 3), labels, SHORT, seeded())), "one vector for each of 3 units, got 2"),

@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from lib.probes.linear import fit_binary, fit_ridge, fit_softmax
+from lib.probes.linear import fit_ridge, fit_softmax
 
 
 @pytest.fixture
@@ -25,48 +25,6 @@ def test_softmax_is_the_regularised_optimum(data):
     ours = torch.softmax(head(torch.tensor(features).float()), 1).numpy()
     assert ours == pytest.approx(reference.predict_proba(scaler.transform(features)), abs=2e-4)
     assert not head.weight[:, 3].any()
-
-
-@pytest.mark.parametrize("balanced", [True, False])
-def test_binary_heads_are_the_regularised_optimum(data, balanced):
-    features, labels = data
-    present = np.stack(
-        [labels == 0, labels >= 2, features[:, 0] > features[:, 0].mean() + features[:, 0].std()], axis=1
-    )
-    head = fit_binary(torch.tensor(features).float(), torch.tensor(present), l2=0.02, balanced=balanced)
-    scaler = StandardScaler().fit(features)
-    for k in range(3):
-        reference = LogisticRegression(
-            C=1 / (150 * 0.02), tol=1e-8, max_iter=5000, class_weight="balanced" if balanced else None
-        )
-        reference.fit(scaler.transform(features), present[:, k])
-        wanted = reference.decision_function(scaler.transform(features))
-        assert head(torch.tensor(features).float())[:, k].numpy() == pytest.approx(wanted, abs=2e-3)
-
-
-@pytest.mark.parametrize("balanced", [True, False])
-def test_unknown_labels_take_no_part(data, balanced):
-    features, labels = data
-    present = np.stack([labels == 0, labels >= 2, labels == 3], axis=1)
-    known = np.random.default_rng(1).random(present.shape) > 0.3
-    known[:, 2] = False
-    lies = torch.tensor(np.where(known, present, ~present))
-    head = fit_binary(torch.tensor(features).float(), lies, 0.02, balanced, known=torch.tensor(known))
-    scaler = StandardScaler().fit(features)  # of all images: their features are known
-    scores = head(torch.tensor(features).float()).numpy()
-    for k in range(2):
-        here = known[:, k]
-        weight = "balanced" if balanced else None
-        reference = LogisticRegression(C=1 / (here.sum() * 0.02), tol=1e-8, max_iter=5000, class_weight=weight)
-        reference.fit(scaler.transform(features[here]), present[here, k])
-        assert scores[:, k] == pytest.approx(reference.decision_function(scaler.transform(features)), abs=2e-3)
-    assert not scores[:, 2].any()
-
-
-def test_a_label_that_is_never_there_is_denied(data):
-    features = torch.tensor(data[0]).float()
-    head = fit_binary(features, torch.zeros(150, 2, dtype=torch.bool), l2=0.1)
-    assert (head(features) < 0).all()
 
 
 def test_more_features_than_images():
@@ -90,9 +48,6 @@ def test_more_features_than_images():
         (lambda x, y: fit_softmax(x, y + 1, 4, 0.1), "integers in 0..3"),
         (lambda x, y: fit_softmax(x, y, 4, 0.0), "l2 must be > 0"),
         (lambda x, y: fit_softmax(x / 0, y, 4, 0.1), "features must be finite"),
-        (lambda x, y: fit_binary(x, y[:, None] + 1, 0.1), "of 0 and 1"),
-        (lambda x, y: fit_binary(x, y[:, None] % 2, 0.1, known=torch.ones(8, 2).bool()), "known must be bool .8, 1"),
-        (lambda x, y: fit_binary(x, y[:, None] % 2, 0.1, known=torch.ones(8, 1)), "known must be bool .* got torch.fl"),
     ],
 )
 def test_bad_input_is_named(call, message):

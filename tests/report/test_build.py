@@ -4,7 +4,7 @@ import re
 import pytest
 
 from lib.report.answer import answer
-from lib.report.build import FACES, PANELS, build_report
+from lib.report.build import FACES, PANELS, build_report, report_tables
 from lib.report.claim import read_claims
 from lib.report.draw import draw_all
 from lib.report.figures import embedding, headline, style
@@ -72,7 +72,7 @@ def test_everything_is_written(built):
 
 
 def test_tables_from_the_written_results_are_the_same(built, small):
-    for table in all_tables(read_results(built / "results.csv"), small[3]["seen_corruptions"], 8.0):
+    for table in report_tables(read_results(built / "results.csv"), small[3]["seen_corruptions"], 8.0):
         assert (built / "tables" / f"{table.name}.md").read_text() == markdown(table)
         assert (built / "tables" / f"{table.name}.csv").read_text() == csv_text(table)
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from lib.report.answer import answer
+from lib.report.build import report_tables
 from lib.report.claim import read_claims
 from lib.report.claims import compute_claims
 from lib.report.table_formats import csv_text, latex, markdown
-from lib.report.tables import all_tables
 from lib.results import read_results
 from tests.report.invented import claims_of, rows
 
@@ -45,7 +45,7 @@ def test_committed_claims_and_tables_are_those_of_the_committed_results():
     results = read_results(REPORTS / "results.csv")
     assert read_claims(REPORTS / "claims.json") == compute_claims(results)
     run = json.loads((REPORTS / "run.json").read_text())
-    tables = all_tables(results, tuple(run["seen_corruptions"]), run["attack_eps"])
+    tables = report_tables(results, tuple(run["seen_corruptions"]), run["attack_eps"])
     wanted = {
         f"{t.name}.{suffix}": write(t)
         for t in tables
