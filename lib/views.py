@@ -125,11 +125,12 @@ def colour_jitter(images: Tensor, strength: float, grey: float, generator: Gener
     brightness, contrast, saturation = (uniform(images, 1 - strength, 1 + strength, generator)[:, :, 0] for _ in range(3))
     saturation = torch.where(uniform(images, 0, 1, generator)[:, :, 0] < grey, torch.zeros_like(saturation), saturation)
     luma_of = constant(GREY, images.device, images.dtype).view(1, 1, 3)
-    mean = brightness * (luma_of @ images.mean((2, 3)).unsqueeze(2))  # grey, [B,1,1]: what contrast shrinks towards
+    mean = brightness * (luma_of.mT * images.mean((2, 3)).unsqueeze(2)).sum(1, keepdim=True)  # grey: what contrast shrinks towards
     own = saturation * torch.eye(3, device=images.device, dtype=images.dtype)
     colours = brightness * contrast * (own + (1 - saturation) * luma_of)  # [B,3,3]
     offset = (mean * (1 - contrast)).expand(-1, 3, 1)  # grey has no saturation
-    return torch.baddbmm(offset, colours, images.flatten(2)).view_as(images).clamp_(0, 1)
+    with torch.autocast(images.device.type, enabled=False):  # half precision would band the images
+        return torch.baddbmm(offset, colours, images.flatten(2)).view_as(images).clamp_(0, 1)
 
 
 def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:

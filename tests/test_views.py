@@ -250,3 +250,11 @@ def test_cut_mix_keeps_the_place_and_needs_two():
     assert ((mixed == x) | (mixed == x.flip(0))).all()
     with pytest.raises(ValueError, match="^images: expected at least 2 to cut and mix, got 1"):
         cut_mix(x[:1], 1.0, seeded())
+
+
+def test_colours_are_exact_under_autocast():
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    exact = colour_jitter(images, 0.4, 0.2, torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = colour_jitter(images, 0.4, 0.2, torch.Generator().manual_seed(1))
+    assert half.dtype == torch.float32 and torch.equal(half, exact)
