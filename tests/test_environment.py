@@ -121,7 +121,7 @@ def test_the_licence_is_mit():
     assert 'license = "MIT"' in (ROOT / "pyproject.toml").read_text()
 
 
-CHARTS = ("reports/figures/", "reports/attack_speed", "reports/corruption_speed")  # drawn, or of rendered faces
+CHARTS = ("reports/figures/", "reports/attack_speed", "reports/corruption_speed", "reports/aunce/figure.png")  # drawn, or of rendered faces
 
 
 def test_no_photographs_and_no_weights_in_git():
