@@ -178,7 +178,7 @@ def fold_scores(scores, labels, fold, units: Sequence[int], threshold: float = 0
     return FoldScores(
         units=tuple(units), folds=tuple(names.tolist()), f1=counts.f1, accuracy=counts.accuracy, auc=np.stack(auc),
         support=counts.support, pooled_f1=AuCounts(*np.sum(cells, axis=0)).f1,
-        left_out=left_out(units, names.tolist(), learned, counts.support),
+        left_out=left_out(units, (names + 1).tolist(), learned, counts.support),
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _parse_top(tree) -> Params:
     fields = {f.name: f.type for f in dataclasses.fields(Params)}
-    _check_keys(tree, [*fields, "continued"], set(fields), "")
+    _check_keys(tree, [*fields, "continued"], {*fields, "continued"}, "")
     values = {}
     for name, kind in fields.items():
         if name == "methods":
@@ -200,14 +200,14 @@ def _parse_top(tree) -> Params:
             values[name] = {key: _parse(entry, Control, f"controls.{key}") for key, entry in _entries(tree, name)}
         else:
             values[name] = _parse(tree[name], kind, name)
-    continued = {"continued": tree.get("continued", {})}
-    continued = {key: _parse_method(entry, f"continued.{key}") for key, entry in _entries(continued, "continued")}
+    continued = {key: _parse_method(entry, f"continued.{key}") for key, entry in _entries(tree, "continued")}
+    group = lambda key: "continued" if key in continued else "methods"  # noqa: E731
     _check_inits(values["methods"], continued)
     values["methods"] |= continued
     for key, method in values["methods"].items():
         if method.surrogate not in values["methods"] or method.surrogate == key:
             others = ", ".join(name for name in values["methods"] if name != key)
-            raise ParamsError(f"methods.{key}.surrogate: expected another method ({others}), got {method.surrogate!r}")
+            raise ParamsError(f"{group(key)}.{key}.surrogate: expected another method ({others}), got {method.surrogate!r}")
     for key, control in values["controls"].items():
         if control.of not in values["methods"]:
             raise ParamsError(f"controls.{key}.of: {control.of!r} is not under methods ({', '.join(values['methods'])})")
@@ -218,7 +218,7 @@ def _parse_top(tree) -> Params:
         try:
             params.schedule_of(key)
         except ValueError as error:
-            raise ParamsError(f"methods.{key}.epochs: {error}") from None
+            raise ParamsError(f"{group(key)}.{key}.epochs: {error}") from None
     return params
 
 

@@ -46,7 +46,7 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     source_root, out_root = Path(source_root), Path(out_root)
     if image_size < 8:
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
-    tables = _opened(source_root, dataset, options or {}, test_folds, learnt)
+    tables, _ = _opened(source_root, dataset, options or {}, test_folds, learnt)
     summary = {"dataset": dataset, "image_size": image_size, "sets": _packed(tables, out_root, dataset, image_size, shard_rows)}
     _write_summary(summary, out_root)
     return summary
@@ -58,14 +58,16 @@ def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: in
     may be the same and is the one of the ``test_folds``. One summary.json with all of them.
 
     Raises:
-        DatasetError: as :func:`prepare`, or ``test_folds`` for a set whose images are also learnt from under another name.
+        DatasetError: as :func:`prepare`, or two sets of the same people, of which the splits or folds of one know nothing of the
+            other's.
     """
     learnt, probed = names
-    opened = {}
+    opened, dealt = {}, False
     for name in dict.fromkeys(names):
         folds = test_folds if name == probed else ()
-        opened[name] = _opened(data / name, name, options.get(name) or {}, folds, name == learnt)
-    if test_folds and learnt != probed:
+        opened[name], by_us = _opened(data / name, name, options.get(name) or {}, folds, name == learnt)
+        dealt |= by_us
+    if dealt and learnt != probed:  # published splits, such as those of FER2013 and FERPlus, agree
         check_other_people(opened[learnt].values(), opened[probed].values())
     whole = {"datasets": list(opened), "image_size": image_size, "test_folds": list(test_folds), "sets": {}}
     for name, tables in opened.items():
@@ -74,21 +76,21 @@ def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: in
     return whole
 
 
-def _opened(source_root: Path, dataset: str, options: dict, test_folds: Sequence[int], learnt: bool) -> dict[str, FaceTable]:
-    """The tables that become packed sets, by the sets' names, with splits and folds."""
+def _opened(source_root: Path, dataset: str, options: dict, test_folds: Sequence[int], learnt: bool) -> tuple[dict[str, FaceTable], bool]:
+    """The tables that become packed sets, by the sets' names, with splits and folds; and whether their people are dealt here."""
     if dataset == DEMO:
         if options:
             raise ValueError(f"options: the demo set has none, got {', '.join(options)}")
         if test_folds:
             raise ValueError(f"test_folds: the people of the demo set are dealt already, got {list(test_folds)}")
         # Both are opened before the first is packed, so that a missing one is said at once.
-        return {name: open_dataset(name, source_root / name) for name in DEMO_SETS}
+        return {name: open_dataset(name, source_root / name) for name in DEMO_SETS}, False
     table = _open_own(source_root, dataset, options)
     if test_folds:
-        return {dataset: by_folds(table, source_root, test_folds, learnt)}
+        return {dataset: by_folds(table, source_root, test_folds, learnt)}, True
     if "fold" in table.rows and "split" not in table.rows:
         print(f"{dataset}: has folds of its own; people are dealt 80/10/10 all the same, unless prepare.test_folds names folds")
-    return {dataset: with_split(table, source_root)}
+    return {dataset: with_split(table, source_root)}, "split" not in table.rows
 
 
 def _packed(tables: Mapping[str, FaceTable], out_root: Path, dataset: str, image_size: int, shard_rows: int = 4096) -> dict:

@@ -83,7 +83,7 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
             left to learn from.
     """
     if "fold" not in table.rows or "identity" not in table.rows:
-        raise DatasetError(f"{root}: test_folds: this set has no folds of its own (bp4d, disfa and au_lists have); got the columns"
+        raise DatasetError(f"{root}: test_folds: this set has no folds of its own (bp4d, disfa, disfa_plus and au_lists have); got the columns"
                            f" {', '.join(table.columns)}")  # fmt: skip
     if "split" in table.rows:
         raise DatasetError(f"{root}: test_folds: the column 'split' says already who is tested; take it out, or test_folds")
@@ -117,7 +117,7 @@ def check_other_people(learnt: Iterable[FaceTable], tested: Iterable[FaceTable])
     """
     both = set.intersection(*({table.source.casefold().rstrip("+") for table in tables} for tables in (learnt, tested)))
     if both:
-        raise DatasetError(f"test_folds: the set that is learnt from and the one that is tested are both {', '.join(sorted(both))}: the"
+        raise DatasetError(f"the set that is learnt from and the one that is tested are both {', '.join(sorted(both))}: the"
                            " encoder would have seen the people it is tested on; name the same set twice")  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def _spread_and_products(embedding: Tensor) -> list[Tensor]:
 
 
 def _meter(spread: Tensor, products: Tensor) -> dict[str, float]:
+    if not torch.isfinite(products).all():  # no solver takes that; the loss is not finite either, and is reported
+        return dict.fromkeys(METER, float("nan"))
     values = torch.linalg.eigvalsh(products).clamp(min=0)
     share = values / values.sum().clamp(min=1e-12)
     rank = torch.exp(-(share * share.clamp(min=1e-12).log()).sum()).item()

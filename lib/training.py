@@ -31,7 +31,7 @@ CHECKPOINT_EVERY_S = 60.0
 PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
 CODE = (
     "training.py", "step_values.py", "loading.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade",
-    "faces/align.py", "faces/hull.py", "faces/parts.py", "faces/swap.py",
+    "faces/align.py", "faces/hull.py", "faces/parts.py", "faces/swap.py", "datasets/columns.py", "datasets/action_units.py",
 )  # what a trained encoder depends on  # fmt: skip
 
 
@@ -153,10 +153,12 @@ def train(
         rate = schedule.rate(step, steps_per_epoch) if own is None else own
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-            batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device),)))
-        if waiting:
-            settle()  # of the step before: the device has these views to make meanwhile
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+                batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device),)))
+        finally:  # also where the views fail: a step before that was not finite is the reason then
+            if waiting:
+                settle()  # of the step before: the device has these views to make meanwhile
         for views in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 terms = method.loss(views)

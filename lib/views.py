@@ -6,7 +6,10 @@ References:
     [3] Yun et al., CutMix, ICCV 2019; without labels to mix: SSL-FER compares it with swapped faces.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -15,6 +18,7 @@ from torch.nn import functional as F
 from lib.device import constant
 from lib.degrade.mixture import TRAIN_CORRUPTIONS, check_mixture
 
+T = TypeVar("T")
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
@@ -50,6 +54,17 @@ class Views:
                 raise ValueError(f"{name}: expected a value in [0, {most}], got {getattr(self, name)}")
 
 
+def at_full_precision(function: Callable[..., T]) -> Callable[..., T]:
+    """``function(images, ...)`` without autocast, whose half precision would move pixels and band their colours."""
+
+    @wraps(function)
+    def exact(images: Tensor, *args, **settings) -> T:
+        with torch.autocast(images.device.type, enabled=False):
+            return function(images, *args, **settings)
+
+    return exact
+
+
 def random_view(images: Tensor, views: Views, generator: Generator) -> Tensor:
     """One augmented view of every image; [B, 3, H, W] in [0, 1] -> the same shape and range."""
     x = random_crop(images, views.crop, views.rotation, generator)
@@ -63,6 +78,7 @@ def uniform(images: Tensor, low: float, high: float, generator: Generator) -> Te
     return torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) * (high - low) + low
 
 
+@at_full_precision
 def window_crop(images: Tensor, share: float, generator: Generator) -> Tensor:
     """An upright window of ``share`` of each side anywhere in each image, resized back, half of the images mirrored."""
     dx, dy, mirror = (uniform(images, -1, 1, generator).flatten() for _ in range(3))
@@ -90,6 +106,7 @@ def cut_mix(images: Tensor, probability: float, generator: Generator, largest: f
     return torch.where(inside, images[giver], images)
 
 
+@at_full_precision
 def random_crop(images: Tensor, least_area: float, rotation: float, generator: Generator) -> Tensor:
     """Crop (area share in [least_area, 1], aspect ratio 3/4 to 4/3), rotate, mirror half of the images: one resampling."""
     area, log_aspect, angle, dx, dy, mirror = (
@@ -117,6 +134,7 @@ def luma(images: Tensor) -> Tensor:
     return (images * constant(GREY, images.device, images.dtype).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
+@at_full_precision
 def colour_jitter(images: Tensor, strength: float, grey: float, generator: Generator) -> Tensor:
     """Brightness, contrast, saturation by factors in [1 - strength, 1 + strength], then grey with probability ``grey``.
 
@@ -129,8 +147,7 @@ def colour_jitter(images: Tensor, strength: float, grey: float, generator: Gener
     own = saturation * torch.eye(3, device=images.device, dtype=images.dtype)
     colours = brightness * contrast * (own + (1 - saturation) * luma_of)  # [B,3,3]
     offset = (mean * (1 - contrast)).expand(-1, 3, 1)  # grey has no saturation
-    with torch.autocast(images.device.type, enabled=False):  # half precision would band the images
-        return torch.baddbmm(offset, colours, images.flatten(2)).view_as(images).clamp_(0, 1)
+    return torch.baddbmm(offset, colours, images.flatten(2)).view_as(images).clamp_(0, 1)
 
 
 def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
@@ -152,6 +169,7 @@ def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
     return torch.addcmul(value, fall, chroma, value=-1)
 
 
+@at_full_precision
 def random_blur(images: Tensor, probability: float, generator: Generator, largest: float = 1.0, radius: int = 3) -> Tensor:
     """Gaussian blur of a random sigma in [0.1, largest] px on a share of the images; 2 radius + 1 taps, per-image weights."""
     batch, channels = images.shape[:2]
@@ -168,6 +186,7 @@ def random_blur(images: Tensor, probability: float, generator: Generator, larges
     return flat.reshape(images.shape).clamp_(0, 1)  # white can come out a rounding error whiter
 
 
+@at_full_precision
 def gradient_magnitude(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Replace a share of the images by their luma's Sobel gradient magnitude, clamped to [0, 1] [2]."""
     sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=images.device, dtype=images.dtype)
@@ -176,6 +195,7 @@ def gradient_magnitude(images: Tensor, probability: float, generator: Generator)
     return torch.where(uniform(images, 0, 1, generator) < probability, edges, images)
 
 
+@at_full_precision
 def quadrant_crops(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Two crops of 0.4 H x 0.4 W, centred in two different quadrants drawn for every image, resized back [2]."""
     order = torch.rand(len(images), 4, generator=generator, device=images.device).argsort(1)

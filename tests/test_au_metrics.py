@@ -77,9 +77,9 @@ def test_what_cannot_be_scored_is_left_out_and_named(scored):
     assert found.fold_f1[0] == pytest.approx(found.f1[0, :3].mean())
     assert found.fold_f1[2] == pytest.approx(found.f1[2, 1:3].mean())
     assert found.left_out == (
-        "folds 0, 2 leave out AU 6: no test image is known to show it",
-        "fold 1 leaves out AU 4, 6: no test image is known to show it",
-        "fold 2 leaves out AU 1: no training image is known to show it",
+        "folds 1, 3 leave out AU 6: no test image is known to show it",
+        "fold 2 leaves out AU 4, 6: no test image is known to show it",
+        "fold 3 leaves out AU 1: no training image is known to show it",
     )
 
 

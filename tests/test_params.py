@@ -20,6 +20,7 @@ GOOD = {
         "plain": {"method": "simclr", "surrogate": "restoring", "learning_rate": 0.001},
         "restoring": {"method": "dar_sfrl", "surrogate": "plain", "stages": 2, "legacy_pairs": False},
     },
+    "continued": {},
     "controls": {"pixels": {"of": "plain", "kind": "raw_pixels"}},
     "probe": {"attacked": {"expression": 20}, "severities": [1, 3]},
 }  # fmt: skip

@@ -98,7 +98,7 @@ def test_all_folds_at_once_are_for_encoders_that_learnt_elsewhere(data):
 def test_the_same_people_under_another_name(data):
     write_bp4d(data / "other")
     tables = [open_dataset("bp4d", data / name, complete=False) for name in ("bp4d", "other")]
-    with pytest.raises(DatasetError, match="test_folds: the set that is learnt from and the one that is tested are both bp4d"):
+    with pytest.raises(DatasetError, match="the set that is learnt from and the one that is tested are both bp4d"):
         check_other_people(tables[:1], tables[1:])
     tables[0].source, tables[1].source = "DISFA+", "DISFA"
     with pytest.raises(DatasetError, match="are both disfa"):

@@ -339,18 +339,19 @@ def test_bfloat16_trains_float32_weights(run):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_is_named_with_its_step(run, tmp_path, value):
+@pytest.mark.parametrize("step", [4, 5], ids=["within an epoch", "at its end"])
+def test_a_loss_that_is_not_finite_is_named_with_its_step(run, tmp_path, value, step):
     method = make("dar_sfrl")
     plain, calls = method.loss, []
 
     def loss(views):
         terms = plain(views)
+        broken = value if len(calls) == step else 1.0  # the weights are not finite either then, nor what views make of them
         calls.append(1)
-        broken = value if len(calls) == 6 else 0.0
-        return terms | {"orthogonal": terms["orthogonal"] + broken, "loss": terms["loss"] + broken}
+        return terms | {"orthogonal": terms["orthogonal"] * broken, "loss": terms["loss"] * broken}
 
     method.loss = loss
-    with pytest.raises(TrainingError, match=rf"^bad: the term 'orthogonal' is {value} in step 5; lower .*learning_rate"):
+    with pytest.raises(TrainingError, match=rf"^bad: the term 'orthogonal' is {value} in step {step}; lower .*learning_rate"):
         run("bad", method)
     assert files(tmp_path / "bad") == [] and files(tmp_path / "checkpoints") == ["last.pt"]
 

@@ -125,5 +125,5 @@ def fold_counts(rows: pd.DataFrame, expected: tuple[int, ...]) -> list[str]:
     found = [int((rows["fold"] == fold).sum()) for fold in range(len(expected))]
     if found == list(expected):
         return []
-    return [f"expected {', '.join(f'{n:,}' for n in expected)} coded frames with an image in folds 0, 1, 2, got"
+    return [f"expected {', '.join(f'{n:,}' for n in expected)} coded frames with an image in folds 1, 2, 3, got"
             f" {', '.join(f'{n:,}' for n in found)}"]

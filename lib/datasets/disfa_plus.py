@@ -56,22 +56,26 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None, complete: bo
     images, findings = image_folder(root, IMAGES, ABOUT), Findings()
     folds = {subject: fold for subject, fold in subject_folds(DISFA_PARTS).items() if subject in SUBJECTS}
     there = {path.name for path in labels.iterdir() if re.fullmatch(r"SN\d{3}", path.name)}
-    absent, missing, clips = sorted(set(SUBJECTS) - there), [], []
+    absent, missing, short, clips = sorted(set(SUBJECTS) - there), [], [], []
     if absent:
         findings.gaps.append(named(absent, "people without label files"))
     for subject in sorted(there):
         for trial in sorted(path.name for path in (labels / subject).iterdir() if path.is_dir()):
-            levels = {}
+            levels, clip = {}, f"{subject}/{trial}"
             for unit in UNITS:
                 path = labels / subject / trial / f"AU{unit}.txt"
                 if path.is_file():
                     levels[unit] = read_trial(path, findings)
                 else:
-                    missing.append(f"{subject}/{trial}/{path.name}")
+                    missing.append(f"{clip}/{path.name}")
             if levels:
                 columns = pd.DataFrame({unit: levels.get(unit, pd.Series(dtype=float)) for unit in UNITS}).sort_index()
+                holes = columns[list(levels)].isna().sum()
+                short += [f"{clip}/AU{unit}.txt lacks {count}" for unit, count in holes.items() if count]
                 frames = columns.index.to_numpy(np.int64)
-                clips.append(CodedClip(subject, f"{images}/{subject}/{trial}", frames, columns.to_numpy(np.float32)))
+                clips.append(CodedClip(subject, f"{images}/{clip}", frames, columns.to_numpy(np.float32)))
+    if short:
+        findings.gaps.append(named(short, "label files without some of the trial's frames"))
     if missing:
         findings.gaps.append(named(missing, "missing label files"))
     return coded_table(root, ABOUT, clips, UNITS, folds, findings, image_size, complete, lambda rows: [])

@@ -61,7 +61,8 @@ def attack(
 
     Raises:
         ValueError: bad name, images, budget, restarts, seeds or generator; logits that are not a tensor with B rows, a loss
-            that is not a finite scalar or does not depend on the images. Found at the first pass, before any step.
+            that is not a finite scalar or does not depend on the images. Found at the first pass, before any step, but for a loss that
+            is finite there and not in a later step: that is found at the end.
     """
     if name not in RECIPES:
         raise ValueError(f"name: expected one of {', '.join(ATTACKS)}, got {name!r}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib.degrade.apgd import apgd, apgd_targeted
-from lib.degrade.checks import check_count, check_logits
+from lib.degrade.checks import check_count, check_logits, check_scores
 from lib.degrade.draws import derive
 from lib.degrade.fab import fab_targeted
 from lib.degrade.objectives import cross_entropy, margin, misclassified
@@ -51,7 +51,7 @@ def autoattack(
 
     def squares(images: Tensor, classes: Tensor, seeds: Tensor) -> Tensor:
         def judge(tried: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-            loss = margin(logits_fn(tried), classes[rows])
+            loss = margin(check_scores(logits_fn(tried), len(rows)), classes[rows])
             return loss, ~(loss < 0)
 
         return square_search(judge, images, eps, queries, seeds, SQUARE_SHARE, stop=True)

@@ -202,11 +202,12 @@ class PackedWriter:
 
 
 class _Shard(NamedTuple):
-    """The file of an array: where its first row begins, and how many bytes a row has."""
+    """The file of an array: how many rows it has, of how many bytes each, and where the first begins."""
 
     path: Path
-    start: int
+    rows: int
     row: int
+    start: int
 
 
 class _Shards:
@@ -216,17 +217,16 @@ class _Shards:
     Plain reads also need no page tables, and other threads go on meanwhile.
     """
 
-    def __init__(self, images: list[np.memmap], masks: list[np.memmap]):
-        self._starts = np.cumsum([0] + [len(shard) for shard in images])
-        self._shapes = [shards[0].shape[1:] if shards else () for shards in (images, masks)]
-        self._images, self._masks = ([_Shard(Path(s.filename), s.offset, s[:1].nbytes) for s in shards] for shards in (images, masks))
+    def __init__(self, images: list[_Shard], masks: list[_Shard], size: tuple[int, int]):
+        self._starts = np.cumsum([0] + [shard.rows for shard in images])
+        self._images, self._masks, self._size = images, masks, size
         self.has_masks = bool(masks)
 
     def images(self, index: np.ndarray) -> np.ndarray:
-        return self._gather(self._images, self._shapes[0], index)
+        return self._gather(self._images, (*self._size, 3), index)
 
     def masks(self, index: np.ndarray) -> np.ndarray:
-        return self._gather(self._masks, self._shapes[1], index)
+        return self._gather(self._masks, self._size, index)
 
     def _gather(self, shards: list[_Shard], shape: tuple[int, ...], index: np.ndarray) -> np.ndarray:
         out = np.empty((len(index), *shape), np.uint8)
@@ -276,7 +276,8 @@ def _read_about(root: Path) -> dict:
     return about
 
 
-def _map(root: Path, file: dict, shape: tuple[int, ...]) -> np.ndarray:
+def _shard(root: Path, file: dict, shape: tuple[int, ...]) -> _Shard:
+    """Read the head of an array's file, which is closed again."""
     path = root / file["file"]
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -286,7 +287,7 @@ def _map(root: Path, file: dict, shape: tuple[int, ...]) -> np.ndarray:
     if array.dtype != np.uint8 or array.shape != shape:
         raise DatasetError(f"{path}: expected a uint8 array {list(shape)}, got {array.dtype} {list(array.shape)};"
                            f" {REMEDY}")
-    return array
+    return _Shard(path, shape[0], array[:1].nbytes, array.offset)
 
 
 def open_packed(root) -> FaceTable:
@@ -306,8 +307,8 @@ def open_packed(root) -> FaceTable:
         if path.stat().st_size != file["bytes"]:
             raise DatasetError(f"{path}: expected {file['bytes']} bytes, got {path.stat().st_size}; {REMEDY}")
     size = about["image_size"]
-    images = [_map(root, shard["images"], (shard["rows"], *size, 3)) for shard in about["shards"]]
-    masks = [_map(root, shard["masks"], (shard["rows"], *size)) for shard in about["shards"] if shard["masks"]]
+    images = [_shard(root, shard["images"], (shard["rows"], *size, 3)) for shard in about["shards"]]
+    masks = [_shard(root, shard["masks"], (shard["rows"], *size)) for shard in about["shards"] if shard["masks"]]
     path = root / about["table"]["file"]
     try:
         table = pq.read_table(path)
@@ -324,7 +325,8 @@ def open_packed(root) -> FaceTable:
         landmarks = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, LANDMARKS, 2)
         table = table.drop_columns(["landmarks"])
     return FaceTable(name=about["name"], source=about["source"], licence=about["licence"], credit=about["credit"],
-                     image_size=size, rows=table.to_pandas(), reader=_Shards(images, masks), landmarks=landmarks, notes=about["notes"])
+                     image_size=size, rows=table.to_pandas(), reader=_Shards(images, masks, size), landmarks=landmarks,
+                     notes=about["notes"])
 
 
 def verify(root) -> None:

@@ -8,13 +8,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from lib.views import GREY, uniform
+from lib.views import GREY, at_full_precision, uniform
 
 COLOUR, HUE = 0.4, 0.1  # factors in [0.6, 1.4] of brightness, contrast and saturation; turns of hue in [-0.1, 0.1]
 JITTER, GREYED = 0.8, 0.2  # shares of the images
 SIGMA = (0.1, 2.0)  # of the blur, px
 
 
+@at_full_precision
 def enhanced_view(images: Tensor, crop: float, generator: Generator) -> Tensor:
     """One random view of every image [1]: [B, 3, H, W] in [0, 1] -> [B, 3, crop H, crop W] in [0, 1].
 

@@ -227,7 +227,7 @@ def load_encoder(path_or_run: str | os.PathLike) -> Encoder:
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"no encoder at {path}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one")
+        raise FileNotFoundError(f"no encoder at {path}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one (pretrain_continued@NAME under 'continued')")
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

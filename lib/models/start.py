@@ -60,9 +60,16 @@ def _imagenet(encoder: Encoder) -> dict:
 
 def _trained(init: str) -> dict:
     try:
-        backbone = (named_encoder("init", init) if is_named(init) else load_encoder(newest(PRETRAINED) / init)).backbone
+        encoder = (named_encoder("init", init) if is_named(init) else load_encoder(newest(PRETRAINED / init)))
     except FileNotFoundError as error:
         raise ValueError(f"init: {error}") from error
-    if backbone is None:
+    if encoder.backbone is None:
         raise ValueError(f"init: the encoder {init} is raw pixels and has no backbone to begin with")
-    return backbone.state_dict()
+    config = encoder.config
+    before = [name for name in ("restorer", "photometric", "blur") if getattr(config, name)]
+    if before:
+        raise ValueError(
+            f"init: the backbone of {init} has learnt from images that its {' and '.join(before)} made of the faces, which would be"
+            " missing here; begin with an encoder that sees the faces as they are"
+        )
+    return encoder.backbone.state_dict()

@@ -29,7 +29,7 @@ class Task:
         correct: (scores, items [B] long) -> bool, B rows: which decisions are right (an item may hold several).
         count: (scores [n,...], items [n]) in numpy -> [n,C] numbers of which every metric needs only the sums.
         metrics: name -> function of summed counts [...,C] -> [...], in percent where its name is not that of an error
-            ('rmse_...') or a count ('support_...'); the first is the task's main metric.
+            ('rmse_...') or a count ('support_...', 'hits_...', 'false_alarms_...'); the first is the task's main metric.
         details: further metrics of the same kind, which are given for the clean images and the means over families only.
         curves: (scores [n,...], items [n], person [n] in 0..S-1, draws [R,S]) in numpy -> name -> [R]: details that sums do not
             determine, such as areas under curves, when each person counts as often as drawn; None: there are none.

@@ -26,6 +26,10 @@ OURS = {
     "bp4d": "Ours: BP4D as lib.datasets reads it, linear heads on frozen features; alignment and cropping decide much of the score.",
     "disfa": "Ours: DISFA as lib.datasets reads it, linear heads on frozen features; alignment and cropping decide much of the score.",
 }
+HEADS = (
+    "A head of ours sees all features of an encoder, standardised; AUNCE's evaluation gives the head of a unit that unit's vector alone "
+    "(lib.probes.au_linear, own_vectors)."
+)
 OTHER = "Ours: {faces}, linear heads on frozen features. Unless these are {paper}, no number of ours can be set beside a published one."
 NONE = "No encoder of ours was measured on the units of {paper}."
 
@@ -153,7 +157,7 @@ def published_table(scores: Scores, paper: str, dataset: str | None) -> Table:
             for _, column, _, _ in columns:
                 metric = "f1" if column == "mean" else f"f1_{column}"
                 cells[method, column] = Cell(scores(method, dataset, TASK, "clean", "clean", metric))
-        notes = [OURS.get(dataset, OTHER).format(paper=paper, faces=faces)]
+        notes = [OURS.get(dataset, OTHER).format(paper=paper, faces=faces), HEADS]
         if len(folds) == 1:
             notes.append(f"Ours: fold {folds[0]} alone. Runs of all three folds are joined by `python -m lib.report.three_folds`.")
     return Table(

@@ -95,7 +95,7 @@ def folder_of(row: str, seed: int) -> Path:
     """Where a trained row is kept: under a name that changes with its settings and with the training code."""
     known = [ROWS[row], asdict(settings_of(row)), asdict(schedule_of(row)), asdict(load().network), asdict(load().views), seed]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    for source in source_of(*resume.CODE):
+    for source in source_of(*CODE):
         digest.update(source)
     return WORK / "trained" / f"{row}-{seed}-{digest.hexdigest()[:8]}"
 
@@ -122,7 +122,7 @@ def train_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
 def evaluated(row: str, seed: int) -> Path:
     """Where a row's scores are kept: under a name that changes with the encoder, the probe's settings and the code."""
     digest = hashlib.sha256(json.dumps(asdict(PROBE), sort_keys=True).encode())
-    for source in source_of(*CODE):
+    for source in source_of(*resume.CODE):
         digest.update(source)
     return WORK / "evaluated" / f"{row}-{folder_of(BASE if row in CONTROLS else row, seed).name}-{digest.hexdigest()[:8]}.csv"
 

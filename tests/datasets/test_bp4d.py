@@ -76,7 +76,7 @@ def test_an_incomplete_set_is_refused_and_says_how_to_use_it(root):
     with pytest.raises(DatasetError) as caught:
         open_dataset("bp4d", root)
     said = str(caught.value)
-    counts = "expected 46,034, 50,182, 50,631 coded frames with an image in folds 0, 1, 2, got 5, 4, 6"
+    counts = "expected 46,034, 50,182, 50,631 coded frames with an image in folds 1, 2, 3, got 5, 4, 6"
     for part in ("325 missing label files", counts, "complete=False", "where to get it", str(root)):
         assert part in said
 

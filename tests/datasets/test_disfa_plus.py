@@ -61,7 +61,11 @@ def test_frames_are_matched_by_their_image_and_gaps_are_named(root):
     assert mine["au_4"].isna().tolist() == [False, False, False, True, False]
     assert mine["au_4"].iloc[4] == level("SN001", first, 4, 4)
     assert table.rows["au_9"].isna().sum() == 5 and len(table) == 80
-    assert set(table.notes) == {f"1 missing label files: SN003/{first}/AU9.txt", f"1 coded frames without an image: Images/SN004/{first}/2"}
+    assert set(table.notes) == {
+        f"1 missing label files: SN003/{first}/AU9.txt",
+        f"1 label files without some of the trial's frames: SN001/{first}/AU4.txt lacks 1",
+        f"1 coded frames without an image: Images/SN004/{first}/2",
+    }
 
 
 def test_other_heads_and_other_people(root):

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,19 @@ def test_no_file_stays_open(packed):
     table = open_packed(packed)
     table.images(), table.masks([3, 20])
     assert open_files() == before
+
+
+def test_a_set_may_have_more_files_than_a_process_may_open(tmp_path):
+    images, rows, _ = sample()
+    with PackedWriter(tmp_path / "many", **ABOUT, shard_rows=1) as writer:
+        writer.add(images, rows)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 8, hard))
+    try:
+        got = open_packed(tmp_path / "many").images()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(images) > 8 and np.array_equal(got.permute(0, 2, 3, 1).numpy(), images)
 
 
 def test_a_shard_that_goes_or_is_cut_while_the_set_is_open_is_named(packed):

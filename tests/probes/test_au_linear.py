@@ -129,9 +129,9 @@ def test_what_cannot_be_learned_or_tested_is_named(data):
     found = linear_evaluation(features, labels, fold, person, UNITS, SHORT, 0, left_out=["3 coded frames without an image"])
     assert found.left_out == (
         "3 coded frames without an image",
-        "fold 0 leaves out AU 1: no test image is known to show it",
-        "fold 1 leaves out AU 1: no training image is known to show it",
-        "fold 2 leaves out AU 1, 4: no test image is known to show it",
+        "fold 1 leaves out AU 1: no test image is known to show it",
+        "fold 2 leaves out AU 1: no training image is known to show it",
+        "fold 3 leaves out AU 1, 4: no test image is known to show it",
     )
     last = found.scores["last"]
     assert last.f1_macro == pytest.approx((last.f1[:2, 1:].mean(1).sum() + last.f1[2, 2]) / 3)
