@@ -41,6 +41,7 @@ TINY = {
         "dar_sfrl": {"method": "dar_sfrl", "surrogate": "simclr", "stages": 1, "channels": 2, "hidden": 2,
                      "head_hidden": 16, "head_dim": 8, "attack_steps": 1, "components": 8},
     },
+    "continued": {},
     "controls": {"raw_pixels": {"of": "simclr", "kind": "raw_pixels"}},
     "probe": {"images": 60, "pairs": 20, "attacked": {"expression": 20, "action_units": 20, "verification": 20},
               "corruptions": ["gaussian_noise", "contrast"], "severities": [3],
