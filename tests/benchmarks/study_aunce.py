@@ -1,6 +1,6 @@
 """AUNCE against weighted cross-entropy on rendered faces, with and without label noise; several seeds.
 
-    python -m tests.benchmarks.study_aunce [--workers 2] [--seeds 3]        (about half an hour on 2 cores; resumes)
+    python -m tests.benchmarks.study_aunce [--workers 2] [--seeds 3]        (about an hour on 2 cores; resumes)
 
 The demo's faces at 32 px. As BP4D codes the expressive part of a recording, only frames that show at least one of the 12
 action units take part. Encoders learn from the people of the demo's splits pretrain and probe_train; all arms have one network
@@ -20,6 +20,7 @@ run.json. Work is kept in .cache/aunce, one file a cell.
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import multiprocessing
 import time
@@ -60,33 +61,44 @@ START = WORK / "start"
 WIDTH = 32  # numbers of an action unit
 ARMS = {  # what tells an arm from the defaults of AunceConfig
     "corrected": {"variant": "corrected"},
-    "corrected_published": {"variant": "corrected"},  # at the published temperature
+    "mean_alone": {"variant": "corrected", "probabilities": [0.0, 1.0, 0.0]},  # without 'max' and 'self'
     "released": {"variant": "released"},
     "cross_entropy": {"objective": "cross_entropy"},
 }
-ONCE = {"mean_alone": {"probabilities": [0.0, 1.0, 0.0]}}  # one run with noise, seed 1: is it the other two kinds of positives?
+COMPARED = ("corrected", "cross_entropy")
 CONTROLS = ("untrained", "raw_pixels")
 LABELS = {
-    "corrected": "AUNCE, corrected, T 0.2", "corrected_published": "AUNCE, corrected, T 0.5",
-    "released": "AUNCE, released, T 0.5", "cross_entropy": "weighted cross-entropy",
-    "mean_alone": "AUNCE, corrected, T 0.5, 'mean' alone", "untrained": "untrained network", "raw_pixels": "raw pixels",
+    "corrected": "AUNCE, corrected", "mean_alone": "AUNCE, corrected, 'mean' alone", "released": "AUNCE, released, T 0.5",
+    "cross_entropy": "weighted cross-entropy", "untrained": "untrained network", "raw_pixels": "raw pixels",
 }  # fmt: skip
-NOISE = (0.0, 0.2)
+PAIRS = [f"{label} label, {who} person" for label, who in itertools.product(("same", "other"), repeat=2)]
 NAMES = {"f1": "F1", "auc": "AUC"}  # macro means over the action units
-EPOCHS, BATCH = 10, 64
-CHOSEN = {  # what --tune found; beside it the published temperature
-    "corrected": {"learning_rate": 2e-3, "temperature": 0.2},
-    "corrected_published": {"learning_rate": 2e-3, "temperature": 0.5},
+EPOCHS, BATCH = 32, 64
+NOISE = (0.0, 0.2)
+IN_PAIRS = round(2 * NOISE[1] * (1 - NOISE[1]), 2)  # how often two noisy labels are alike where the clean ones are not, or the reverse
+# of two arms, seed 1: epochs, batch, noise
+OTHERWISE = {
+    ("corrected", "cross_entropy"): {
+        "three times as long": (3 * EPOCHS, BATCH, NOISE[1]), f"batches of {4 * BATCH}": (EPOCHS, 4 * BATCH, NOISE[1]),
+    },
+    ("cross_entropy",): {f"{IN_PAIRS:.0%} noise": (EPOCHS, BATCH, IN_PAIRS)},
+}  # fmt: skip
+CHOSEN = {  # what --tune found; the released loss at the published temperature
+    "corrected": {"learning_rate": 2e-3, "temperature": 0.1},
+    "mean_alone": {"learning_rate": 2e-3, "temperature": 0.1},
     "released": {"learning_rate": 2e-3, "temperature": 0.5},
     "cross_entropy": {"learning_rate": 2e-3},
-    "mean_alone": {"learning_rate": 2e-3, "temperature": 0.5},
 }
 TRIED = {
-    "corrected": [{"learning_rate": 2e-3, "temperature": t} for t in (0.5, 0.2)],
-    "cross_entropy": [{"learning_rate": rate} for rate in (2e-3, 1e-3)],
+    "corrected": [
+        {"learning_rate": rate, "temperature": t} for rate, t in
+        ((2e-3, 0.5), (2e-3, 0.2), (2e-3, 0.1), (2e-3, 0.05), (4e-3, 0.1), (1e-3, 0.1))
+    ],  # fmt: skip
+    "cross_entropy": [{"learning_rate": rate} for rate in (4e-3, 2e-3, 1e-3)],
 }
-HEADS = {"raw_pixels": Recipe(epochs=50, learning_rate=1e-3)}
-HEAD = Recipe(epochs=50, learning_rate=1e-2)  # the published rate and 100 epochs are for a hundred times as many images
+HEADS = {"raw_pixels": Recipe(epochs=50, learning_rate=1e-3, standardise=True)}
+# the published rate and 100 epochs are for a hundred times as many images; unit vectors whose entries hardly differ need a scale
+HEAD = Recipe(epochs=50, learning_rate=1e-2, standardise=True)
 
 
 @dataclass(frozen=True)
@@ -98,11 +110,13 @@ class Cell:
     seed: int
     settings: tuple[tuple[str, float], ...] = ()
     tuning: bool = False
+    epochs: int = EPOCHS
+    batch: int = BATCH
 
     @property
     def name(self) -> str:
         """Changes with everything that the scores depend on."""
-        known = [asdict(self), asdict(NETWORK), asdict(config_of(self)), EPOCHS, BATCH, asdict(recipe_of(self.arm))]
+        known = [asdict(self), asdict(NETWORK), asdict(config_of(self)), asdict(recipe_of(self.arm))]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         for source in source_of(*CODE, "probes/au_linear.py", "au_metrics.py"):
             digest.update(source)
@@ -112,7 +126,7 @@ class Cell:
 def config_of(cell: Cell) -> AunceConfig:
     """The method's settings; all arms begin with the same backbone."""
     digest = hashlib.sha256((START / WEIGHTS).read_bytes()).hexdigest()
-    return AunceConfig(width=WIDTH, init=f"{START}@{digest[:12]}", **(ARMS | ONCE).get(cell.arm, {}), **dict(cell.settings))
+    return AunceConfig(width=WIDTH, init=f"{START}@{digest[:12]}", **ARMS.get(cell.arm, {}), **dict(cell.settings))
 
 
 def said(settings) -> str:
@@ -190,7 +204,8 @@ def run_cell(cell: Cell) -> tuple[Cell, float]:
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
         with open(WORK / "logs" / f"{cell.name}.txt", "a") as log, contextlib.redirect_stdout(log):
             train(
-                method, flipped(learnt, cell.noise, cell.seed), Schedule(BATCH, EPOCHS, 1.0, "float32"), seed=cell.seed, data=data,
+                method, flipped(learnt, cell.noise, cell.seed), Schedule(cell.batch, cell.epochs, 1.0, "float32"), seed=cell.seed,
+                data=data,
                 out=WORK / "trained" / cell.name, checkpoints=WORK / "checkpoints", device=torch.device("cpu"), label=cell.name,
             )  # fmt: skip
         encoder = load_encoder(WORK / "trained" / cell.name / WEIGHTS)
@@ -221,7 +236,8 @@ def run_cell(cell: Cell) -> tuple[Cell, float]:
 
 def rows_of(cell: Cell, heads: str, f1: np.ndarray, auc: np.ndarray) -> list[dict]:
     """Rows of results.csv: macro and every AU. ``heads``: labels that the linear heads saw, or the method's own head."""
-    about = {"arm": cell.arm, "noise": cell.noise, "seed": cell.seed, "settings": said(cell.settings), "heads": heads}
+    about = {"arm": cell.arm, "noise": cell.noise, "seed": cell.seed, "epochs": cell.epochs, "batch": cell.batch}
+    about |= {"settings": said(cell.settings), "heads": heads}
     return [
         about | {"metric": metric, "unit": unit, "value": round(float(value), 4)}
         for metric, found in (("f1", f1), ("auc", auc))
@@ -238,29 +254,31 @@ def t_interval(values: np.ndarray) -> tuple[float, float, float]:
 def values_of(results: pd.DataFrame, arm: str, noise: float, heads: str, metric: str) -> np.ndarray:
     """The macro score of each seed, in the order of the seeds. A control has learnt from no label: noise has no part in it."""
     noise = NOISE[1] if arm in CONTROLS else noise
-    wanted = {"arm": arm, "noise": noise, "heads": heads, "metric": metric, "unit": "macro"}
+    wanted = {"arm": arm, "noise": noise, "heads": heads, "metric": metric, "unit": "macro", "epochs": EPOCHS, "batch": BATCH}
     rows = results[np.logical_and.reduce([results[name] == value for name, value in wanted.items()])]
     return rows.sort_values("seed")["value"].to_numpy()
 
 
-def difference(results: pd.DataFrame, arm: str, noise: float, heads: str, metric: str) -> tuple[float, float, float]:
-    """``arm`` less weighted cross-entropy, seed by seed, in points."""
-    return t_interval(values_of(results, arm, noise, heads, metric) - values_of(results, "cross_entropy", noise, heads, metric))
+def difference(
+    results: pd.DataFrame, arm: str, noise: float, heads: str, metric: str, other: str = "cross_entropy"
+) -> tuple[float, float, float]:
+    """``arm`` less ``other``, seed by seed, in points."""
+    return t_interval(values_of(results, arm, noise, heads, metric) - values_of(results, other, noise, heads, metric))
 
 
 def gradients(batches: int = 16) -> pd.DataFrame:
-    """How much of the backbone's gradient at the start comes from the labels: mean over batches, seed 1, no noise.
+    """How much of the backbone's gradient at the start comes from the labels: means over batches, seed 1.
 
     ``norm`` of a batch's gradient, and its ``cosine`` with the gradient of the same views when the labels are dealt to other
     images: 1 is a gradient that does not depend on who has which label.
     """
     learnt, _, _ = faces_of(Cell("corrected", 0.0, 1))
-    images, labels, rows = learnt.images(np.arange(len(learnt))), torch.from_numpy(au_labels(learnt)), []
-    for arm, kinds in (("cross_entropy", [""]), ("corrected_published", ["", "max", "mean", "self"])):
+    images, rows = learnt.images(np.arange(len(learnt))), []
+    for arm, kinds in (("cross_entropy", [""]), ("corrected", ["", "max", "mean", "self"])):
         torch.manual_seed(1)
-        method = build_method("aunce", config_of(Cell(arm, 0.0, 1)), NETWORK, Views()).train()
-        method.labels(learnt)
-        for kind in kinds:
+        method = build_method("aunce", config_of(Cell(arm, 0.0, 1, tuple(CHOSEN[arm].items()))), NETWORK, Views()).train()
+        for kind, noise in itertools.product(kinds, NOISE):
+            labels = method.labels(flipped(learnt, noise, 1))
             norms, cosines = [], []
             for step in range(batches):
                 g = torch.Generator().manual_seed(step)
@@ -275,13 +293,15 @@ def gradients(batches: int = 16) -> pd.DataFrame:
                     found.append(torch.cat([p.grad.flatten() for p in method.network.backbone.parameters()]))
                 norms.append(found[0].norm().item())
                 cosines.append(torch.cosine_similarity(*found, dim=0).item())
-            rows.append({"loss": arm, "positives": kind or ("-" if arm == "cross_entropy" else "all three"),
-                         "norm": round(np.mean(norms), 4), "cosine": round(np.mean(cosines), 3)})  # fmt: skip
+            rows.append({
+                "loss": arm, "positives": kind or ("-" if arm == "cross_entropy" else "all three"), "noise": noise,
+                "norm": round(np.mean(norms), 4), "cosine": round(np.mean(cosines), 3),
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def cosines(encoders: dict[tuple[str, float], nn.Module]) -> pd.DataFrame:
-    """What the vectors of images look like that share a label of an action unit, or do not: means over pairs and units.
+    """Mean cosine of the vectors of two images, by whether they share the label of the unit and whether the person; over pairs and units.
 
     ``auc`` is of one direction per unit, between the means of the two labels of the people learnt from; on these and on others.
     """
@@ -295,12 +315,15 @@ def cosines(encoders: dict[tuple[str, float], nn.Module]) -> pd.DataFrame:
             if axis is None:
                 axis = torch.stack([u[y, k].mean(0) - u[~y, k].mean(0) for k, y in enumerate(present.T)])
             products = torch.einsum("ikd,jkd->kij", u, u)
-            alike = (present.T[:, :, None] == present.T[:, None, :]).float()
-            others = 1 - torch.eye(len(table))
-            same, other = ((products * mask).sum() / mask.sum() for mask in (alike * others, 1 - alike))
+            alike = present.T[:, :, None] == present.T[:, None, :]
+            person = torch.tensor(table.column("identity"))
+            one, others = person[:, None] == person[None], ~torch.eye(len(table), dtype=torch.bool)
+            means = {
+                f"{label} label, {who} person": round(products[pairs & others & of].mean().item(), 3)
+                for label, pairs in (("same", alike), ("other", ~alike)) for who, of in (("same", one), ("other", ~one))
+            }  # fmt: skip
             auc = au_auc(torch.einsum("ikd,kd->ik", u, axis).numpy(), present.long().numpy()).mean()
-            rows.append({"arm": arm, "noise": noise, "people": people, "same": round(same.item(), 3),
-                         "other": round(other.item(), 3), "auc": round(100 * auc, 1)})  # fmt: skip
+            rows.append({"arm": arm, "noise": noise, "people": people} | means | {"auc": round(100 * auc, 1)})
     return pd.DataFrame(rows)
 
 
@@ -312,9 +335,10 @@ def study(results: pd.DataFrame, tuning: pd.DataFrame, gradient: pd.DataFrame, c
         f"{len(ARMS)} ways to train x {len(NOISE)} noise levels x {seeds} seeds: {EPOCHS} epochs in batches of {BATCH} images of 32 px,"
         " the first two stages of the demo's half-width ResNet-10t, begun from the demo's SimCLR encoder,"
         f" {WIDTH} numbers per action unit. Frames that show at least one of 12 action units: 2,925 of 300 people to learn"
-        " from, heads fitted on the 1,716 of 60 of these people (their last epoch), 843 of 30 other people scored with clean labels."
-        " F1 is that of the threshold 0.5, as published: heads that know little call nothing present. Noise flips each"
-        " training label with that probability. Percent; 95% intervals by Student's t over seeds: how sure a number is for these"
+        " from, heads fitted on the 1,716 of 60 of these people (standardised, their last epoch), 843 of 30 other people scored with clean"
+        " labels. F1 is that of the threshold 0.5, as published. Noise flips each training label with that probability."
+        f" AUNCE's temperature is {CHOSEN['corrected']['temperature']:g} where nothing else is said."
+        " Percent; 95% intervals by Student's t over seeds: how sure a number is for these"
         " people, not for others. Rendered faces, minutes of training: not BP4D, not the paper. Written by"
         " `python -m tests.benchmarks.study_aunce`.",
     ]  # fmt: skip
@@ -327,39 +351,46 @@ def study(results: pd.DataFrame, tuning: pd.DataFrame, gradient: pd.DataFrame, c
     ]  # fmt: skip
     lines += ["", f"The ancestor's own head, which it is trained with: {'; '.join(own)}."]
     lines += ["", "## What it shows", "", *(f"- {sentence}" for sentence in findings(results))]
+    lines += ["", "## Why, as far as these runs tell", "", *(f"- {sentence}" for sentence in reasons(results, cosine))]
+    lines += [
+        "", "## Longer, in larger batches, with more noise", "",
+        f"Seed 1, AUC with heads on clean labels; {NOISE[1]:.0%} noise where nothing else is said. Larger batches at the same number of"
+        " epochs are fewer steps. AUNCE compares labels of two images, and with this noise whether two labels are alike is wrong"
+        f" {IN_PAIRS:.0%} of the time: cross-entropy with that much noise beside it.", "",
+        "| | " + " | ".join(LABELS[arm] for arm in COMPARED) + " |", "|:--|" + "--:|" * len(COMPARED),
+    ]  # fmt: skip
+    runs = {f"{EPOCHS} epochs, batches of {BATCH}": (COMPARED, (EPOCHS, BATCH, NOISE[1]))}
+    runs |= {name: (arms, run) for arms, group in OTHERWISE.items() for name, run in group.items()}
+    for name, (arms, run) in runs.items():
+        cells = (f"{_once(results, arm, *run):.1f}" if arm in arms else "" for arm in COMPARED)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "", "## Where the gradient comes from", "",
-        "The backbone's gradient at the start of training, mean over 16 batches, no noise; the cosine with the gradient of the same"
-        " views when the labels are dealt to other images. A cosine near 1 is a gradient that hardly depends on who has which label,"
-        " as with 'max' and 'self', which have one positive against the sum over all negatives.", "",
-        "| loss | positives | norm | cosine |", "|:--|:--|--:|--:|",
+        "The backbone's gradient at the start of training, means over 16 batches. 'Dealt': its cosine with the gradient of the same"
+        " views when the labels are dealt to other images; near 1 it hardly depends on who has which label, as with 'max' and 'self',"
+        " which have one positive against the sum over all negatives.", "",
+        "| loss | positives | noise | norm | dealt |", "|:--|:--|--:|--:|--:|",
     ]  # fmt: skip
-    lines += [f"| {LABELS[row.loss]} | {row.positives} | {row.norm:.4f} | {row.cosine:.2f} |" for row in gradient.itertuples()]
-    lone = {m: values_of(results, "mean_alone", NOISE[1], "clean", m)[0] for m in NAMES}
-    pair = {m: values_of(results, "corrected_published", NOISE[1], "clean", m)[0] for m in NAMES}
     lines += [
-        "", f"One run with 'mean' alone (T 0.5, seed 1, {NOISE[1]:.0%} noise, heads on clean labels): F1 {lone['f1']:.1f}, AUC"
-        f" {lone['auc']:.1f}; with all three kinds F1 {pair['f1']:.1f}, AUC {pair['auc']:.1f}. "
-        + ("Without 'max' and 'self' it is worse: they are not why AUNCE is behind." if lone["auc"] < pair["auc"]
-           else "Without 'max' and 'self' it is better: they may be why AUNCE is behind."),
-    ]  # fmt: skip
+        f"| {LABELS[row.loss]} | {row.positives} | {row.noise:.0%} | {row.norm:.4f} | {row.cosine:.2f} |" for row in gradient.itertuples()
+    ]
     lines += [
         "", "## What the vectors look like", "",
-        "Seed 1: mean cosine of two images' vectors of a unit, where they share its label and where they do not, and the AUC (clean"
-        f" labels) of the direction between the two labels' means. From the people learnt from to others it falls {fallen(cosine)}: all have"
-        " learnt little, and what AUNCE has learnt of noisy labels is more of it by heart.", "",
-        "| | noise | people | same label | other label | AUC |", "|:--|--:|:--|--:|--:|--:|",
+        "Seed 1: mean cosine of two images' vectors of a unit, by whether they share its label and whether they show one person, and the"
+        " AUC (clean labels) of the direction between the two labels' means, on the people learnt from and on others.", "",
+        "| | noise | people | " + " | ".join(PAIRS) + " | AUC |", "|:--|--:|:--|" + "--:|" * (len(PAIRS) + 1),
     ]  # fmt: skip
-    for row in cosine.itertuples():
-        name = LABELS.get(row.arm, "before training")
-        lines.append(f"| {name} | {row.noise:.0%} | {row.people} | {row.same:.2f} | {row.other:.2f} | {row.auc:.1f} |")
+    for row in cosine.to_dict("records"):
+        name = LABELS.get(row["arm"], "before training")
+        pairs = " | ".join(f"{row[pair]:.2f}" for pair in PAIRS)
+        lines.append(f"| {name} | {row['noise']:.0%} | {row['people']} | {pairs} | {row['auc']:.1f} |")
     lines += [
         "", "## What was tried", "",
         f"Seed 1, {NOISE[1]:.0%} noise, judged by a third of probe_train's people (heads on clean labels), from whom nothing was learnt"
-        " there; taken is the higher AUC. The released loss and the corrected one beside it have the published temperature, 0.5, and this"
-        f" rate. Heads: {HEAD.epochs} epochs at {HEAD.learning_rate:g}, raw pixels {HEADS['raw_pixels'].learning_rate:g}. These, the network's"
-        " two stages and the SimCLR start were settled by some short runs, of which a few were judged on the test people. Heads of the"
-        " epoch that held-out people choose by F1 were tried too: it often is the first, before anything is learnt.", "",
+        " there; taken is the highest AUC. The released loss has the published temperature, 0.5, and this rate, 'mean' alone what the three"
+        f" kinds have. Heads: {HEAD.epochs} epochs at {HEAD.learning_rate:g}, raw pixels {HEADS['raw_pixels'].learning_rate:g}. An earlier"
+        " study of 10 epochs, heads not standardised, was too short for either: AUC 62.5 against 66.1 with noise, 69.4 against 72.8"
+        " without (3 seeds).", "",
         "| | settings | F1 | AUC | taken |", "|:--|:--|--:|--:|:--|",
     ]  # fmt: skip
     for (arm, settings), row in _macro(tuning).iterrows():
@@ -368,14 +399,11 @@ def study(results: pd.DataFrame, tuning: pd.DataFrame, gradient: pd.DataFrame, c
     return "\n".join([*lines, ""])
 
 
-def fallen(cosine: pd.DataFrame) -> str:
-    """By how many points of AUC each loss falls from the people learnt from to others, without and with noise."""
-    said = []
-    for arm in ARMS:
-        mine = cosine[cosine["arm"] == arm].pivot(index="noise", columns="people", values="auc")
-        gap = mine["learnt from"] - mine["others"]
-        said.append(f"{gap[0.0]:.1f} and {gap[NOISE[1]]:.1f} points ({LABELS[arm]}, without and with noise)")
-    return ", ".join(said)
+def _once(results: pd.DataFrame, arm: str, epochs: int, batch: int, noise: float) -> float:
+    """AUC of seed 1, heads on clean labels."""
+    wanted = {"arm": arm, "noise": noise, "seed": 1, "heads": "clean", "metric": "auc", "unit": "macro"}
+    wanted |= {"epochs": epochs, "batch": batch}
+    return results[np.logical_and.reduce([results[name] == value for name, value in wanted.items()])]["value"].item()
 
 
 def _macro(tuning: pd.DataFrame) -> pd.DataFrame:
@@ -420,11 +448,47 @@ def findings(results: pd.DataFrame) -> list[str]:
         lost[LABELS[arm]] = _cell(t_interval(clean - noisy))
     text = ", ".join(f"{name} {value}" for name, value in lost.items())
     found.append(f"What {NOISE[1]:.0%} noise takes from the encoder (AUC, heads on clean labels): {text}.")
+    for noise in NOISE:
+        mean, low, high = difference(results, "mean_alone", noise, "clean", "auc", "corrected")
+        word = "better" if low > 0 else "worse" if high < 0 else "not told apart"
+        found.append(
+            f"{noise:.0%} noise: without the positives 'max' and 'self' corrected AUNCE is {word} by AUC, {mean:+.1f} points"
+            f" [{low:+.1f}, {high:+.1f}]."
+        )
     pixels = values_of(results, "raw_pixels", 0.0, "clean", "auc").mean()
     above = [LABELS[arm] for arm in ARMS if values_of(results, arm, 0.0, "clean", "auc").mean() > pixels]
     which = f"{', '.join(above)} are above." if above else "no trained network is above."
     found.append(f"Raw pixels reach AUC {pixels:.1f}; without noise {which}")
     return found
+
+
+def reasons(results: pd.DataFrame, cosine: pd.DataFrame) -> list[str]:
+    """What of the distance from weighted cross-entropy which run accounts for."""
+    run = OTHERWISE[("cross_entropy",)][f"{IN_PAIRS:.0%} noise"]
+    at, of = ({arm: _once(results, arm, EPOCHS, BATCH, noise) for arm in COMPARED} for noise in NOISE)
+    alike = _once(results, "cross_entropy", *run)
+    told = of["cross_entropy"] - alike, of["cross_entropy"] - of["corrected"]
+    longer = {arm: _once(results, arm, *OTHERWISE[COMPARED]["three times as long"]) for arm in COMPARED}
+    rest = difference(results, "mean_alone", 0.0, "clean", "auc")
+    word = "below" if rest[2] < 0 else "above" if rest[1] > 0 else "not told apart from"
+    people = {}
+    for arm in ("corrected", "mean_alone"):
+        row = cosine[(cosine["arm"] == arm) & (cosine["noise"] == 0.0) & (cosine["people"] == "others")].iloc[0]
+        people[arm] = f"{row[PAIRS[0]]:.2f} where the person is the same and {row[PAIRS[1]]:.2f} where not"
+    return [
+        f"Noise: AUNCE learns from whether two labels are alike. Where each is flipped with probability {NOISE[1]:g}, that is wrong with"
+        f" probability 2 x {NOISE[1]:g} x {1 - NOISE[1]:g} = {IN_PAIRS:g}. Cross-entropy with {IN_PAIRS:.0%} noise has AUC {alike:.1f},"
+        f" with {NOISE[1]:.0%} {of['cross_entropy']:.1f}; AUNCE with {NOISE[1]:.0%} has {of['corrected']:.1f} (all seed 1):"
+        f" {told[0]:.1f} of the {told[1]:.1f} points between the two. Without noise AUNCE is {at['cross_entropy'] - at['corrected']:.1f} points behind.",
+        "Three kinds of positives: 'max' and 'self' take the nearest image of the label or the image's own other view, and hold a person"
+        " together. The mean cosine of two images of unseen people with the same label, no noise, is with all three kinds"
+        f" {people['corrected']}, with 'mean' alone {people['mean_alone']}. 'Mean' alone is {word} cross-entropy without noise by AUC,"
+        f" {_cell(rest, '+.1f')} points.",
+        f"Time does not mend it: three times as long, with {NOISE[1]:.0%} noise, AUNCE goes from {of['corrected']:.1f} to"
+        f" {longer['corrected']:.1f}, cross-entropy from {of['cross_entropy']:.1f} to {longer['cross_entropy']:.1f} (seed 1).",
+        "Not tested: the published setting (a Swin-B from ImageNet, faces of 224 px, a hundred thousand frames of few people), and noise"
+        " as coders make it, which is not independent from one label to the next.",
+    ]
 
 
 def _cell(found: tuple[float, float, float], form: str = ".1f") -> str:
@@ -490,7 +554,10 @@ def main() -> None:
         cells = [Cell(arm, NOISE[1], 1, tuple(settings.items()), tuning=True) for arm, all in TRIED.items() for settings in all]
     else:
         cells = [Cell(arm, n, seed, tuple(CHOSEN[arm].items())) for seed in range(1, options.seeds + 1) for n in NOISE for arm in ARMS]
-        cells += [Cell(arm, NOISE[1], 1, tuple(CHOSEN[arm].items())) for arm in ONCE]
+        cells += [
+            Cell(arm, noise, 1, tuple(CHOSEN[arm].items()), epochs=epochs, batch=batch)
+            for arms, runs in OTHERWISE.items() for epochs, batch, noise in runs.values() for arm in arms
+        ]  # fmt: skip
         cells += [Cell(arm, NOISE[1], seed) for seed in range(1, options.seeds + 1) for arm in CONTROLS]
     progress = Progress(len(cells), "aunce", every_s=0)
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
@@ -503,7 +570,8 @@ def main() -> None:
     if options.tune:
         print(_macro(results))
         return
-    encoders = {(cell.arm, cell.noise): WORK / "trained" / cell.name for cell in cells if cell.arm in ARMS and cell.seed == 1}
+    usual = [cell for cell in cells if cell.arm in ARMS and (cell.epochs, cell.batch) == (EPOCHS, BATCH) and cell.noise in NOISE]
+    encoders = {(cell.arm, cell.noise): WORK / "trained" / cell.name for cell in usual if cell.seed == 1}
     write_reports(results, encoders, options.seeds, options.workers)
     print((OUT / "study.md").read_text())
 
