@@ -14,11 +14,11 @@ from pathlib import Path
 import timm
 import yaml
 
-from lib.evaluation import ProbeParams
 from lib.methods import METHODS
 from lib.models.controls import KINDS
 from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
+from lib.probe_params import ProbeParams
 from lib.training import Schedule
 from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root

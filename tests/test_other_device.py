@@ -20,11 +20,12 @@ from lib.degrade.mixture import degrade, part_sizes, replay
 from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.occluders import MEAN_FACE
 from lib.degrade.structured import structured_attack
-from lib.evaluation import Attacked, Finetune, ProbeParams, evaluate
+from lib.evaluation import evaluate
 from lib.losses.contrastive import nt_xent
 from lib.methods import METHODS, build_method
 from lib.methods.aunce import Aunce, AunceConfig
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.probe_params import Attacked, Finetune, ProbeParams
 from lib.probes.au_linear import Recipe, evaluate_action_units
 from lib.strong_attacks import Strong
 from lib.training import Schedule, train

@@ -1,4 +1,4 @@
-from lib.evaluation import BESIDE, TASKS
+from lib.probe_params import BESIDE, TASKS
 from lib.report import names
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lib.datasets.action_units import BP4D_UNITS
-from lib.evaluation import ProbeParams, evaluate
+from lib.evaluation import evaluate
+from lib.probe_params import ProbeParams
 from lib.report.three_folds import join_folds, main
 from lib.results import read_results, write_results
 from lib.splits import by_folds
