@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from lib.loading import ClipBatch
 from lib.losses.contrastive import nt_xent
-from lib.losses.maskfn import false_negatives, maskfn_loss
+from lib.losses.maskfn import maskfn_with_picks
 from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings, Pairs
 from lib.models.encoder import Encoder, EncoderConfig
@@ -121,11 +121,10 @@ class SslFer(nn.Module):
         if self.descriptor is None:
             loss = nt_xent(z, positive, config.temperature, tile=tile)
         else:
-            loss = maskfn_loss(
+            loss, picked = maskfn_with_picks(
                 z, positive, views["similarity"], config.temperature, config.false_weight, views["protected"],
                 spare_views=config.variant == "corrected", tile=tile,
             )  # fmt: skip
-            picked = false_negatives(views["similarity"], positive, views["protected"])
             notes["picked"] = (picked >= 0).float().mean()
         return {"loss": loss, **notes, "embedding": z[: len(z) // 2]}
 
