@@ -158,7 +158,8 @@ class ClipPairs(nn.Module):
         generator = draw(0 if self.released else epoch)
         rows = self._index.draw(generator)
         if first_time and (lost := len(self._index.used) - len(rows)):  # released only
-            print(f"{table.name}: {lost} of {len(self._index.numbers)} clips are left out of this run: what was drawn does not fit", flush=True)
+            clips = len(self._index.numbers)
+            print(f"{table.name}: {lost} of {clips} clips are left out of this run: what was drawn does not fit", flush=True)
         if self.settings.face_swap:
             donors = self._index.donors(rows[:, 0], table.column("identity"), generator)
             rows = torch.cat([rows, donors[:, None]], 1)
