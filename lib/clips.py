@@ -97,7 +97,8 @@ class ClipIndex:
         self.left_out = {int(self.numbers[i]): int(self.length[i]) for i in np.flatnonzero(usable_of == 0)}
         if not len(self.used):
             asked = [] if interval is None else [f"an interval of {interval:g} s ({self.offsets.min()} frames or more)"]
-            asked += [] if hard_interval is None else [f"a hard_interval of {hard_interval:g} s ({self.distance} frames)"]
+            more = " and one more, as released" if released else ""
+            asked += [] if hard_interval is None else [f"a hard_interval of {hard_interval:g} s ({self.distance} frames{more})"]
             raise ValueError(
                 f"clip: no clip of {table.name!r} is long enough for {' and '.join(asked)} at {fps:g} frames a second; the"
                 f" longest has {self.length.max()} frames. Lower the intervals, or set fps to the clips' own"

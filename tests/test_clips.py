@@ -151,6 +151,7 @@ def test_every_clip_gets_a_donor_of_another_identity():
     [
         ({1: [0, 1]}, {}, r"an interval of 1 s \(2 frames or more\) at 4.16667 frames a second; the longest has 2 frames"),
         ({1: range(9)}, {"hard_interval": 3.0}, r"and a hard_interval of 3 s \(12 frames\)"),
+        ({1: range(13)}, {"hard_interval": 3.0, "released": True}, r"\(12 frames and one more, as released\).* longest has 13"),
         ({1: range(9)}, {"hard_interval": 0.1}, r"^hard_interval: expected at least a frame, 1/fps = 0.24 s, got 0.1"),
         ({1: range(9)}, {"hard_interval": 1.0}, r"^hard_interval: expected more than TimeAug's largest offset \(6 frames, 1.44 s\)"),
         ({1: range(9)}, {"interval": 0.2}, r"^interval: expected at least a frame, 1/fps = 0.24 s, got 0.2"),
