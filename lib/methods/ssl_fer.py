@@ -69,9 +69,9 @@ class SslFer(nn.Module):
 
     In both: the published trainers are two, and neither can run all four strategies; HardNeg is really on where it is
     switched on (the published MaskFN trainer ignores it) and off means two images a clip, not four; frames of a clip are
-    ordered; landmarks are cached and not found anew at each look; the last epoch's weights are
-    kept, not those of the last batch with the best share of right positives; a swap with landmarks that cannot be used leaves the image as
-    it is and is counted (history: ``swap_failed``); Adam as published.
+    ordered; landmarks are cached and not found anew at each look; a swap with landmarks that cannot be used leaves the image as
+    it is and is counted (history: ``swap_failed``); the weights of the last epoch are kept, not those of the last training batch
+    with the best share of right positives; Adam as published.
     """
 
     def __init__(self, config: SslFerConfig, network: EncoderConfig, views: Views):
