@@ -115,6 +115,10 @@ def test_short_clips_are_named_and_counted():
     assert index.notice() == notice
     assert set(table.column("clip")[index.draw(seeded())[:, 0].numpy()]) == set(range(12, 20))
     assert ClipIndex(make_table({1: range(9)}), fps=25 / 6, interval=1.0, hard_interval=None).notice() is None
+    rows = table.rows.assign(file=[f"faces/id{clip}/vid/{frame}.jpg" for clip, frame in zip(table.column("clip"), table.column("frame"))])
+    notice = ClipIndex(table.with_rows(rows), fps=25 / 6, interval=1.0, hard_interval=None).notice()
+    assert notice.startswith("12 of 20 clips are too short and left out: folder (frames) faces/id0/vid (2), faces/id1/vid (2), ")
+    assert notice.endswith("faces/id9/vid (2), ...")
 
 
 def test_draws_depend_on_the_generator_alone():
