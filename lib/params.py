@@ -24,6 +24,9 @@ from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root
 
 
+OWN_SCHEDULE = {"epochs": 1, "batch_size": 2}  # what of the schedule a method may have for itself, and the least that it can be
+
+
 class ParamsError(ValueError):
     """params.yaml does not say what it should; the message names the file, the key and the remedy."""
 
@@ -128,13 +131,14 @@ class Method:
     Attributes:
         method: the system's name.
         surrogate: the method whose adversarial images are tried on this one, to see that no gradient is masked.
-        epochs: the number of epochs where it differs from ``schedule.epochs``, else None.
+        epochs, batch_size: where they differ from those of ``schedule``, else None.
         config: the system's own configuration.
     """
 
     method: str
     surrogate: str
     epochs: int | None
+    batch_size: int | None
     config: typing.Any
 
 
@@ -153,9 +157,9 @@ class Params:
     probe: ProbeParams
 
     def schedule_of(self, method: str) -> Schedule:
-        """The schedule of one of ``methods``, with its own number of epochs where it has one."""
-        epochs = self.methods[method].epochs
-        return self.schedule if epochs is None else dataclasses.replace(self.schedule, epochs=epochs)
+        """The schedule of one of ``methods``, with its own numbers of epochs and images a step where it has them."""
+        own = {name: getattr(self.methods[method], name) for name in OWN_SCHEDULE}
+        return dataclasses.replace(self.schedule, **{name: value for name, value in own.items() if value is not None})
 
 
 def load(path: str | os.PathLike | None = None) -> Params:
@@ -259,11 +263,13 @@ def _parse_method(tree, key: str) -> Method:
         raise ParamsError(f"{key}.method: unknown {tree['method']!r}; there are {', '.join(METHODS)}")
     if "surrogate" not in tree:
         raise ParamsError(f"missing key {key}.surrogate: the method whose adversarial images are tried on this one")
-    epochs = tree.get("epochs")
-    if "epochs" in tree and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-        raise ParamsError(f"{key}.epochs: expected an integer >= 1 (or no such key: schedule.epochs), got {epochs!r}")
-    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate", "epochs")}
-    return Method(tree["method"], tree["surrogate"], epochs, _parse(config, METHODS[tree["method"]], key))
+    own = {name: tree.get(name) for name in OWN_SCHEDULE}
+    for name, least in OWN_SCHEDULE.items():
+        value = own[name]
+        if name in tree and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ParamsError(f"{key}.{name}: expected an integer >= {least} (or no such key: schedule.{name}), got {value!r}")
+    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate", *OWN_SCHEDULE)}
+    return Method(tree["method"], tree["surrogate"], **own, config=_parse(config, METHODS[tree["method"]], key))
 
 
 def _parse(value, kind, key: str):
