@@ -101,7 +101,8 @@ def waits_for_values(name: str, args, ours: list) -> bool:
 
 def waits_for_copy(args, kwargs, moved: bool) -> bool:
     """Whether it goes from the one device to the other without being told not to wait."""
-    between = isinstance(args[-1], Pretended) != moved if len(args) == 1 else isinstance(args[0], Pretended) != isinstance(args[1], Pretended)
+    first = isinstance(args[0], Pretended)
+    between = first != (moved if len(args) == 1 else isinstance(args[1], Pretended))
     return between and not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
 
 

@@ -169,7 +169,7 @@ def anchor_losses(
         exponentials -= top @ sides.mT
     exponentials.exp_()
     sums = exponentials @ sides
-    logs = torch.where(sums > 0, sums.log() if top is None else sums.log() + top, NEVER)
+    logs = torch.where(sums == 0, NEVER, sums.log() if top is None else sums.log() + top)  # what is not finite stays so
     other = sides.flip(2)
 
     # copies of a few numbers that are not waited for
