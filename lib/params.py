@@ -314,3 +314,16 @@ def _check_keys(tree, known, required, prefix: str) -> None:
     for name in required:
         if name not in tree:
             raise ParamsError(f"missing key {prefix}{name}")
+
+
+def main() -> None:
+    """``python -m lib.params``: is params.yaml as it should be? If not, the reason, and exit code 1."""
+    try:
+        load()
+    except (ParamsError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+    print("params.yaml: every key is known, present and possible")
+
+
+if __name__ == "__main__":
+    main()

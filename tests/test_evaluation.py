@@ -437,3 +437,17 @@ def test_mixed_numbers_of_items_are_an_error(synthetic_faces, pixel_encoder):
             seed=0,
             resamples=10,
         )
+
+
+def test_where_no_checked_image_shows_a_unit_there_is_neither_score_nor_drop(synthetic_faces, pixel_encoder, tmp_path):
+    table = synthetic_faces()
+    params = ProbeParams(
+        tasks=["action_units"], images=1000, au_epochs=2, corruptions=["contrast"], severities=[3], attacks=["pgd"], steps=1, sweep=[],
+        checked=1, check_steps=[1], queries=1, resamples=20, strong=Strong(attacks=[]),
+    )  # fmt: skip
+    rows = table.rows.copy()
+    checked = items_of(table, params)[0]["action_units"][:1]
+    rows.loc[checked, [name for name in rows if name.startswith("au_")]] = 0.0
+    found = evaluate(pixel_encoder(20), [table.with_rows(rows)], params, method="mine", seed=0, device="cpu", work=tmp_path, checks=True)
+    assert not found.loc[found["family"] == "check", "metric"].isin(["f1", "drop"]).any()
+    assert {"f1", "drop"} <= set(found.loc[found["family"] == "corruption", "metric"])

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from lib.params import Params, ParamsError, load
+from lib.params import Params, ParamsError, load, main
 from lib.workplace import find_root
 
 GOOD = {
@@ -194,6 +194,17 @@ def test_what_begins_with_the_encoder_of_another_entry_stands_under_continued(wr
         (["units"], "continued: expected a group of named entries"),
     ]:
         assert said in message(write("continued", group))
+
+
+def test_the_command_says_what_is_wrong_or_that_nothing_is(write, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    write()
+    main()
+    assert capsys.readouterr().out == "params.yaml: every key is known, present and possible\n"
+    write("continued", {"units": UNITS | {"init": "plane"}})
+    with pytest.raises(SystemExit, match="^error: params.yaml: continued.units.init: expected another entry .*'plane'"):
+        main()
 
 
 def test_two_equal_keys_are_an_error_not_the_last_one(write):
