@@ -18,10 +18,8 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from PIL import Image
 
-from lib.datasets.action_units import BP4D_UNITS, au_labels
-from lib.datasets.au_folds import BP4D_PARTS
+from lib.datasets.action_units import BP4D_UNITS
 from lib.faces.shards import open_packed
 from lib.models.encoder import load_encoder
 from lib.results import read_results
@@ -321,50 +319,3 @@ def test_a_method_on_clips_with_every_strategy_trains_in_the_pipeline(clone, fir
     clone.run("dvc", "repro", "pretrain@clips")
     history = pd.read_csv(clone.root / "work/pretrain/clips/history.csv")
     assert len(history) == 2 and {"swap_failed", "picked"} <= set(history) and history["swap_failed"].max() < 1
-
-
-def write_bp4d(faces, root: Path, images: int = 8) -> None:
-    """Faces of the first 41 people, the first ``images`` of each as one task, in BP4D's layout."""
-    people, labels = np.unique(faces.column("identity")), au_labels(faces, BP4D_UNITS)
-    (root / "AUCoding" / "AU_OCC").mkdir(parents=True)
-    for subject, person in zip((subject for part in BP4D_PARTS for subject in part), people, strict=False):
-        folder, rows = root / "img" / subject / "T1", np.flatnonzero(faces.column("identity") == person)[:images]
-        folder.mkdir(parents=True)
-        for number, image in enumerate(faces.images(rows).permute(0, 2, 3, 1).numpy()):
-            Image.fromarray(image).save(folder / f"{number}.png")
-        table = pd.DataFrame(labels[rows], columns=BP4D_UNITS)
-        table.to_csv(root / "AUCoding" / "AU_OCC" / f"{subject}_T1.csv", index_label="0")
-
-
-def test_three_folds_are_run_one_by_one_and_joined(clone, first):
-    faces = open_packed(clone.root / "data" / "demo" / "rendered")
-    write_bp4d(faces.select(faces.column("split") != "pretrain"), clone.root / "data" / "bp4d")
-    simclr = TINY["methods"]["simclr"]
-    sets = {"dataset": "bp4d", "probe": "bp4d", "options": {"bp4d": {"complete": False}}}
-    clone.set("prepare", sets | {"image_size": 24, "test_folds": [1]})
-    clone.set("methods", {"simclr": simclr | {"surrogate": "other"}, "other": simclr | {"surrogate": "simclr"}})
-    clone.set("controls", {})
-    clone.set("schedule.epochs", 1)
-    quick = {"attacks": ["pgd"], "corruptions": ["contrast"], "sweep": [], "strong": {"attacks": []}}
-    clone.set("probe", TINY["probe"] | quick | {"tasks": ["action_units"], "images": 1000, "attacked": {"action_units": 20}})
-    files, f1 = [f"fold{fold}.csv" for fold in (1, 2, 3)], []
-
-    def clean_f1(path: str) -> pd.Series:
-        results = read_results(clone.root / path)
-        return results[(results["family"] == "clean") & (results["metric"] == "f1")].squeeze()
-
-    for fold, file in enumerate(files):
-        said = clone.run("dvc", "exp", "run", "-S", f"prepare.test_folds=[{fold + 1}]", "probe@simclr")
-        assert {"prepare", "pretrain@simclr", "probe@simclr"} <= set(stages_run(said))
-        prepared = open_packed(clone.root / "work" / "prepared" / "bp4d")
-        tested = prepared.column("split") == "probe_test"
-        assert ((prepared.column("fold") == fold) == tested).all()
-        shutil.copy(clone.root / "work" / "probe" / "simclr" / "results.csv", clone.root / file)
-        f1.append(clean_f1(file))
-        assert (f1[-1]["n"], f1[-1]["subjects"]) == (tested.sum(), (13, 14, 14)[fold])
-    said = clone.run("python", "-m", "lib.report.three_folds", *files[::-1], "--out", "reports/three_folds")
-    joined = clean_f1("reports/three_folds/results.csv")
-    assert joined["value"] == pytest.approx(np.mean([row["value"] for row in f1])) and joined["n"] == len(prepared)
-    assert f"simclr: F1 {joined['value']:.1f}, mean over three folds" in said
-    tables = {path.name for path in (clone.root / "reports" / "three_folds" / "tables").iterdir()}
-    assert tables >= {f"{name}.md" for name in ("folds_action_units_bp4d", "published_bp4d_bp4d", "attacks_action_units_bp4d")}
