@@ -6,6 +6,7 @@ to its table. F1 of pooled counts is another number; both are here, so that nobo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,12 +27,12 @@ class AuCounts:
         """How many images show each AU."""
         return self.hits + self.misses
 
-    @property
+    @cached_property  # of thousands of resamples, and asked for once an AU and fold
     def f1(self) -> np.ndarray:
         """2 tp / (2 tp + fp + fn); NaN for an AU that nobody shows (published: 0)."""
         return _ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses, self.support > 0)
 
-    @property
+    @cached_property
     def accuracy(self) -> np.ndarray:
         """Share of right decisions; NaN for an AU of which nothing is known."""
         known = self.support + self.false_alarms + self.rejections

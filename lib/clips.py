@@ -10,6 +10,8 @@ draw does not fit is left out; of the hard negatives' two sides one is drawn fir
 nearest behind never come.
 """
 
+import os
+
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -94,23 +96,30 @@ class ClipIndex:
         self._usable_before = np.concatenate([[0], np.cumsum(usable)])
         usable_of = self._usable_before[self.first + self.length] - self._usable_before[self.first]
         self.used = np.flatnonzero(usable_of)
-        self.left_out = {int(self.numbers[i]): int(self.length[i]) for i in np.flatnonzero(usable_of == 0)}
+        short = np.flatnonzero(usable_of == 0)
+        self.left_out = {int(self.numbers[i]): int(self.length[i]) for i in short}
+        self._folders = None  # of the first clips that are left out, where the table knows its files
+        if "file" in table.columns:
+            self._folders = [os.path.dirname(table.column("file")[self.rows[self.first[i]]]) for i in short[:SHOWN]]
         if not len(self.used):
             asked = [] if interval is None else [f"an interval of {interval:g} s ({self.offsets.min()} frames or more)"]
-            asked += [] if hard_interval is None else [f"a hard_interval of {hard_interval:g} s ({self.distance} frames)"]
+            more = " and one more, as released" if released else ""
+            asked += [] if hard_interval is None else [f"a hard_interval of {hard_interval:g} s ({self.distance} frames{more})"]
             raise ValueError(
                 f"clip: no clip of {table.name!r} is long enough for {' and '.join(asked)} at {fps:g} frames a second; the"
                 f" longest has {self.length.max()} frames. Lower the intervals, or set fps to the clips' own"
             )
 
     def notice(self) -> str | None:
-        """Which clips are too short, for the log; None when none is."""
+        """Which clips are too short, by their folders or numbers, for the log; None when none is."""
         if not self.left_out:
             return None
-        named = [f"{number} ({count})" for number, count in list(self.left_out.items())[:SHOWN]]
+        names = self._folders or list(self.left_out)[:SHOWN]
+        named = [f"{name} ({count})" for name, count in zip(names, self.left_out.values())]
         more = ", ..." if len(self.left_out) > SHOWN else ""
+        by = "folder" if self._folders else "number"
         return (
-            f"{len(self.left_out)} of {len(self.numbers)} clips are too short and left out: number (frames)"
+            f"{len(self.left_out)} of {len(self.numbers)} clips are too short and left out: {by} (frames)"
             f" {', '.join(named)}{more}"
         )
 

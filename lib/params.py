@@ -14,14 +14,17 @@ from pathlib import Path
 import timm
 import yaml
 
-from lib.evaluation import ProbeParams
 from lib.methods import METHODS
 from lib.models.controls import KINDS
 from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
+from lib.probe_params import ProbeParams
 from lib.training import Schedule
 from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root
+
+
+OWN_SCHEDULE = {"epochs": 1, "batch_size": 2}  # what of the schedule a method may have for itself, and the least that it can be
 
 
 class ParamsError(ValueError):
@@ -128,13 +131,14 @@ class Method:
     Attributes:
         method: the system's name.
         surrogate: the method whose adversarial images are tried on this one, to see that no gradient is masked.
-        epochs: the number of epochs where it differs from ``schedule.epochs``, else None.
+        epochs, batch_size: where they differ from those of ``schedule``, else None.
         config: the system's own configuration.
     """
 
     method: str
     surrogate: str
     epochs: int | None
+    batch_size: int | None
     config: typing.Any
 
 
@@ -153,9 +157,9 @@ class Params:
     probe: ProbeParams
 
     def schedule_of(self, method: str) -> Schedule:
-        """The schedule of one of ``methods``, with its own number of epochs where it has one."""
-        epochs = self.methods[method].epochs
-        return self.schedule if epochs is None else dataclasses.replace(self.schedule, epochs=epochs)
+        """The schedule of one of ``methods``, with its own numbers of epochs and images a step where it has them."""
+        own = {name: getattr(self.methods[method], name) for name in OWN_SCHEDULE}
+        return dataclasses.replace(self.schedule, **{name: value for name, value in own.items() if value is not None})
 
 
 def load(path: str | os.PathLike | None = None) -> Params:
@@ -259,11 +263,13 @@ def _parse_method(tree, key: str) -> Method:
         raise ParamsError(f"{key}.method: unknown {tree['method']!r}; there are {', '.join(METHODS)}")
     if "surrogate" not in tree:
         raise ParamsError(f"missing key {key}.surrogate: the method whose adversarial images are tried on this one")
-    epochs = tree.get("epochs")
-    if "epochs" in tree and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-        raise ParamsError(f"{key}.epochs: expected an integer >= 1 (or no such key: schedule.epochs), got {epochs!r}")
-    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate", "epochs")}
-    return Method(tree["method"], tree["surrogate"], epochs, _parse(config, METHODS[tree["method"]], key))
+    own = {name: tree.get(name) for name in OWN_SCHEDULE}
+    for name, least in OWN_SCHEDULE.items():
+        value = own[name]
+        if name in tree and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ParamsError(f"{key}.{name}: expected an integer >= {least} (or no such key: schedule.{name}), got {value!r}")
+    config = {name: value for name, value in tree.items() if name not in ("method", "surrogate", *OWN_SCHEDULE)}
+    return Method(tree["method"], tree["surrogate"], **own, config=_parse(config, METHODS[tree["method"]], key))
 
 
 def _parse(value, kind, key: str):
@@ -308,3 +314,16 @@ def _check_keys(tree, known, required, prefix: str) -> None:
     for name in required:
         if name not in tree:
             raise ParamsError(f"missing key {prefix}{name}")
+
+
+def main() -> None:
+    """``python -m lib.params``: is params.yaml as it should be? If not, the reason, and exit code 1."""
+    try:
+        load()
+    except (ParamsError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+    print("params.yaml: every key is known, present and possible")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,10 +16,11 @@ def duration(seconds: float) -> str:
 class Progress:
     """Prints ``label done/total, time gone, time left`` at most once in ``every_s`` seconds, and once at the end.
 
-    ``start`` is the count already done when work resumes: it counts as done, but not towards the speed.
+    ``start`` is the count already done when work resumes: it counts as done, but not towards the speed. Where nobody knows how
+    much there is, ``total`` is None: the lines say what is done, and there is no last one.
     """
 
-    def __init__(self, total: int, label: str, every_s: float = 10.0, start: int = 0):
+    def __init__(self, total: int | None, label: str, every_s: float = 10.0, start: int = 0):
         self.total, self.label, self.every_s = total, label, every_s
         self.done = self.start = start
         self.began = self.printed = time.monotonic()
@@ -28,10 +29,13 @@ class Progress:
         """Count ``n`` more units as done; ``note`` is printed behind the line."""
         self.done += n
         now = time.monotonic()
-        if now - self.printed < self.every_s and self.done < self.total:
+        if now - self.printed < self.every_s and self.done != self.total:
             return
         self.printed = now
         gone = now - self.began
-        left = gone / max(self.done - self.start, 1) * (self.total - self.done)
+        of = left = ""
+        if self.total is not None:
+            of = f"/{self.total}"
+            left = f", {duration(gone / max(self.done - self.start, 1) * (self.total - self.done))} left"
         tail = f"  {note}" if note else ""
-        print(f"{self.label} {self.done}/{self.total}, {duration(gone)}, {duration(left)} left{tail}", flush=True)
+        print(f"{self.label} {self.done}{of}, {duration(gone)}{left}{tail}", flush=True)

@@ -18,8 +18,8 @@ from lib.progress import Progress
 
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
 CODE = (
-    "evaluation.py", "resume.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py", "views.py", "loading.py", "probes",
-    "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
+    "evaluation.py", "probe_params.py", "items.py", "resume.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py",
+    "views.py", "loading.py", "probes", "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def _scores_of(job: Job, folder: Path) -> list[np.ndarray]:
 def fingerprint(encoders: Sequence[nn.Module], tasks: Sequence[Task], clean: Sequence[np.ndarray], params, device) -> str:
     """What the scores of an evaluation depend on, as 16 hex digits: two that agree may share finished conditions.
 
-    The probes stand in by their ``clean`` scores. Of ``params`` (lib.evaluation.ProbeParams) those that choose conditions, or that
+    The probes stand in by their ``clean`` scores. Of ``params`` (lib.probe_params.ProbeParams) those that choose conditions, or that
     only the summary uses, are left out.
     """
     digest = hashlib.sha256()

@@ -86,7 +86,7 @@ def tally(
         main = task.main_metric
         shown = {k: v for k, v in metrics.items() if (k == main or not brief) and not np.isnan(v[0])}
         out = [row(family, condition, severity, n, k, v) for k, v in shown.items()]
-        if family != "clean":
+        if family != "clean" and main in shown:  # no score, as of action units that none of few images shows: no drop either
             drop = clean_of(n)[main] - metrics[main]
             relative = percent(drop, clean_of(n)[main])
             relative[0] = np.nan_to_num(relative[0])  # nothing to lose: no loss

@@ -155,7 +155,7 @@ def train(
             group["lr"] = base * rate
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-                batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device),)))
+                batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device, non_blocking=True),)))
         finally:  # also where the views fail: a step before that was not finite is the reason then
             if waiting:
                 settle()  # of the step before: the device has these views to make meanwhile

@@ -85,3 +85,17 @@ def trainable_encoder():
         return torch.nn.Sequential(torch.nn.Flatten(), *layers).eval()
 
     return make
+
+
+@pytest.fixture
+def own_faces(synthetic_faces):
+    """``own_faces(people, drop=...)``: a user's faces with few people for testing, and without some columns."""
+
+    def make(people=20, drop=()):
+        table = synthetic_faces()
+        table = table.select(table.column("identity") < 20 + people)
+        for start in drop:
+            table.rows.drop(columns=[name for name in table.rows if name.startswith(start)], inplace=True)
+        return table
+
+    return make

@@ -18,6 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 ELSEWHERE = torch.device("meta")
+# Where a GPU would have been waited for, since the list was cleared: copies to it or from it, values and sizes read from it.
+WAITS = []
+SIZED_BY_VALUES = ("aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::equal", "aten::_local_scalar_dense")
 COPIES = ("aten::copy_", "aten::_to_copy", "aten::set_", "aten::_copy_from")
 PLAIN_GENERATOR, GENERATORS = torch.Generator, set()  # where a generator is; an operation sees only what it is in C++
 TAKES_CPU_INDICES = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index")
@@ -42,6 +45,7 @@ class Pretended(torch.Tensor):
         return self.held.new_tensor(data, dtype=dtype).to(ELSEWHERE if device is None else device)
 
     def tolist(self):
+        WAITS.append("tolist")
         return self.held.tolist()
 
     @classmethod
@@ -69,6 +73,8 @@ def run(function, args, kwargs):
             raise RuntimeError(f"{name}: a generator on the CPU draws for tensors elsewhere, or the other way round")
     if name in TAKES_CPU_INDICES and not isinstance(args[0], Pretended) and ours:
         raise RuntimeError(f"{name}: indices elsewhere into a tensor on the CPU")
+    if waits_for_values(name, args, ours) or (name in COPIES and waits_for_copy(args, kwargs, moved)):
+        WAITS.append(name)
     held = lambda x: x.held if isinstance(x, Pretended) else torch.device("cpu") if isinstance(x, torch.device) else x  # noqa: E731
     with torch._C._DisableTorchDispatch():
         result = function(*tree_map(held, args), **tree_map(held, kwargs))
@@ -85,6 +91,19 @@ def run(function, args, kwargs):
         return Pretended(x) if moved else x
 
     return tree_map(back, result)
+
+
+def waits_for_values(name: str, args, ours: list) -> bool:
+    """Whether a GPU's values must be there before the operation can return: those asked for, or the result's size."""
+    chosen = args[1] if name in TAKES_CPU_INDICES else ()
+    return bool(ours) and (name in SIZED_BY_VALUES or any(x is not None and x.dtype == torch.bool for x in chosen))
+
+
+def waits_for_copy(args, kwargs, moved: bool) -> bool:
+    """Whether it goes from the one device to the other without being told not to wait."""
+    first = isinstance(args[0], Pretended)
+    between = first != (moved if len(args) == 1 else isinstance(args[1], Pretended))
+    return between and not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
 
 
 class _Mode(TorchDispatchMode):

@@ -115,6 +115,10 @@ def test_short_clips_are_named_and_counted():
     assert index.notice() == notice
     assert set(table.column("clip")[index.draw(seeded())[:, 0].numpy()]) == set(range(12, 20))
     assert ClipIndex(make_table({1: range(9)}), fps=25 / 6, interval=1.0, hard_interval=None).notice() is None
+    rows = table.rows.assign(file=[f"faces/id{clip}/vid/{frame}.jpg" for clip, frame in zip(table.column("clip"), table.column("frame"))])
+    notice = ClipIndex(table.with_rows(rows), fps=25 / 6, interval=1.0, hard_interval=None).notice()
+    assert notice.startswith("12 of 20 clips are too short and left out: folder (frames) faces/id0/vid (2), faces/id1/vid (2), ")
+    assert notice.endswith("faces/id9/vid (2), ...")
 
 
 def test_draws_depend_on_the_generator_alone():
@@ -151,6 +155,7 @@ def test_every_clip_gets_a_donor_of_another_identity():
     [
         ({1: [0, 1]}, {}, r"an interval of 1 s \(2 frames or more\) at 4.16667 frames a second; the longest has 2 frames"),
         ({1: range(9)}, {"hard_interval": 3.0}, r"and a hard_interval of 3 s \(12 frames\)"),
+        ({1: range(13)}, {"hard_interval": 3.0, "released": True}, r"\(12 frames and one more, as released\).* longest has 13"),
         ({1: range(9)}, {"hard_interval": 0.1}, r"^hard_interval: expected at least a frame, 1/fps = 0.24 s, got 0.1"),
         ({1: range(9)}, {"hard_interval": 1.0}, r"^hard_interval: expected more than TimeAug's largest offset \(6 frames, 1.44 s\)"),
         ({1: range(9)}, {"interval": 0.2}, r"^interval: expected at least a frame, 1/fps = 0.24 s, got 0.2"),

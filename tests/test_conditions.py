@@ -8,7 +8,8 @@ from torch import nn
 
 import lib.conditions
 from lib.conditions import CORRUPTION_CODE, _digest, attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
-from lib.evaluation import ProbeParams, tasks_of
+from lib.evaluation import tasks_of
+from lib.probe_params import ProbeParams
 
 PARAMS = ProbeParams(images=50, pairs=20, batch_size=16)
 

@@ -20,16 +20,17 @@ from lib.degrade.mixture import degrade, part_sizes, replay
 from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.occluders import MEAN_FACE
 from lib.degrade.structured import structured_attack
-from lib.evaluation import Attacked, Finetune, ProbeParams, evaluate
+from lib.evaluation import evaluate
 from lib.losses.contrastive import nt_xent
 from lib.methods import METHODS, build_method
 from lib.methods.aunce import Aunce, AunceConfig
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.probe_params import Attacked, Finetune, ProbeParams
 from lib.probes.au_linear import Recipe, evaluate_action_units
 from lib.strong_attacks import Strong
 from lib.training import Schedule, train
 from lib.views import Views
-from tests.pretend_device import pretend_device
+from tests.pretend_device import WAITS, pretend_device
 
 TINY = EncoderConfig(16, "resnet10t", {"channels": [8, 8, 8, 8], "stem_width": 8, "features_only": True, "out_indices": [1, 2]})
 
@@ -125,6 +126,24 @@ def test_aunce(device, make_faces, settings):
         loss = method.loss(views)["loss"]
         loss.backward()
         assert loss.device.type == device.type and torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("settings", [{}, {"variant": "first_release"}, {"objective": "cross_entropy"}])
+def test_a_step_of_aunce_waits_for_a_gpu_once(make_faces, settings):
+    """To look at the values that it was given; whatever is drawn for the processor is drawn on the processor."""
+    with pretend_device() as device:
+        method = Aunce(AunceConfig(units=[1, 2, 4], width=8, **settings), TINY, Views()).to(device)
+        generator = torch.Generator(device).manual_seed(0)
+        labels = torch.tensor([[0, 1, 9], [1, 0, 0], [0, 0, 1], [1, 1, -1]])
+        method.learn_rates(labels)
+        images, seen = make_faces(4, 16).to(device), set()
+        for _ in range(4):
+            WAITS.clear()
+            (views,) = method.views(images, generator, labels)
+            method.loss(views)["loss"].backward()
+            seen.add(tuple(views["branch"]))
+        assert len(WAITS) == 1, WAITS
+        assert len(seen) > 1 or method.head is not None  # the generator moves on
 
 
 def test_linear_evaluation_of_action_units(device, synthetic_faces, pixel_encoder):

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from lib.params import Params, ParamsError, load
+from lib.params import Params, ParamsError, load, main
 from lib.workplace import find_root
 
 GOOD = {
@@ -70,6 +70,9 @@ def test_a_good_file_gives_typed_values(write):
     assert params.schedule_of("plain") == params.schedule
     own = load(write("methods.plain.epochs", 7))
     assert own.schedule_of("plain").epochs == 7 and own.schedule_of("restoring") == own.schedule == params.schedule
+    wide = load(write("methods.plain.batch_size", 4))
+    assert wide.schedule_of("plain").batch_size == 4 and wide.schedule_of("plain").epochs == 2
+    assert wide.schedule_of("restoring") == wide.schedule == params.schedule
     assert params.controls["pixels"].kind == "raw_pixels" and params.probe.severities == [1, 3]
     assert params.prepare.options == {} and load(write("prepare.options", {"demo": {}})).prepare.options == {"demo": {}}
     assert params.prepare.pretrain_set == "rendered" and params.prepare.probe_sets == ("rendered", "orl")
@@ -127,6 +130,8 @@ def test_a_good_file_gives_typed_values(write):
         ("network.backbone", "resnet10x", ["network.backbone: timm has no model 'resnet10x'", "resnet10t"]),
         ("methods.plain.epochs", True, ["methods.plain.epochs: expected an integer >= 1", "got True"]),
         ("methods.plain.epochs", None, ["methods.plain.epochs: expected an integer >= 1", "got None"]),
+        ("methods.plain.batch_size", 1, ["methods.plain.batch_size: expected an integer >= 2 (or no such key", "got 1"]),
+        ("methods.plain.batch_size", "64", ["methods.plain.batch_size: expected an integer >= 2", "got '64'"]),
         ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
         ("probe.attacks", ["pdg"], ["probe.attacks", "pgd", "pdg"]),
         ("probe.tasks", ["expression", "age"], ["probe.tasks must be among expression", "got age"]),
@@ -189,6 +194,17 @@ def test_what_begins_with_the_encoder_of_another_entry_stands_under_continued(wr
         (["units"], "continued: expected a group of named entries"),
     ]:
         assert said in message(write("continued", group))
+
+
+def test_the_command_says_what_is_wrong_or_that_nothing_is(write, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    write()
+    main()
+    assert capsys.readouterr().out == "params.yaml: every key is known, present and possible\n"
+    write("continued", {"units": UNITS | {"init": "plane"}})
+    with pytest.raises(SystemExit, match="^error: params.yaml: continued.units.init: expected another entry .*'plane'"):
+        main()
 
 
 def test_two_equal_keys_are_an_error_not_the_last_one(write):

@@ -189,7 +189,9 @@ def test_what_continues_another_is_trained_after_it_and_probed_like_it(tmp_path)
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         stages = {stage.name: stage for stage in repo.index.stages}
     trained, like = stages["pretrain_continued@units"], stages["pretrain@simclr"]
-    assert set(dependencies(trained)) == {*dependencies(like), "work/pretrain/simclr/encoder.safetensors"}
+    added = {"work/pretrain/simclr/encoder.safetensors", *outputs(stages["checked@units"])}
+    assert set(dependencies(trained)) == {*dependencies(like), *added}
+    assert {"methods", "continued"} == set(keys(stages["checked@units"]))  # all that a name of ``init`` can be wrong by
     assert [key.replace("continued.units", "methods.simclr") for key in keys(trained)] == keys(like)
     for one, other in ((trained, like), (stages["probe_continued@units"], stages["probe@simclr"])):
         assert [out.replace("/units/", "/simclr/") for out in outputs(one)] == outputs(other)

@@ -19,6 +19,7 @@ import psutil
 import pytest
 import yaml
 
+from lib.datasets.action_units import BP4D_UNITS
 from lib.faces.shards import open_packed
 from lib.models.encoder import load_encoder
 from lib.results import read_results
@@ -269,6 +270,18 @@ def test_an_experiment_sets_a_parameter(clone, first):
     clone.set("probe.attacked.expression", 20)
     said = clone.run("dvc", "repro", "control@raw_pixels")  # known from before, so nothing is measured again
     assert "cached" in said and clone.read("work/probe/raw_pixels/results.csv") == before
+
+
+def test_what_continues_another_begins_with_its_encoder_and_a_name_that_is_none_is_said(clone, first):
+    entry = {"method": "aunce", "surrogate": "dar_sfrl", "epochs": 2, "width": 8}
+    clone.set("continued", {"units": entry | {"init": "simclr"}})
+    said = clone.run("dvc", "repro", "pretrain_continued@units")
+    assert stages_run(said) == ["checked@units", "pretrain_continued@units"]
+    assert load_encoder(clone.root / "work" / "pretrain" / "units").dim == 8 * len(BP4D_UNITS)
+    clone.set("continued", {"units": entry | {"init": "simcrl"}})
+    said = clone.run("dvc", "repro", "pretrain_continued@units", fails=True)
+    assert "params.yaml: continued.units.init: expected another entry (simclr, dar_sfrl) without a circle, got 'simcrl'" in said
+    clone.set("continued", {})
 
 
 def test_faces_of_ones_own_that_are_not_there_are_named(clone, first):

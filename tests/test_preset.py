@@ -39,6 +39,10 @@ def test_every_preset_is_valid_and_says_what_it_is(params, name):
     assert "simclr_adversarial" not in found.methods and set(found.controls) == {"untrained"}
     assert found.probe.sweep == demo.probe.sweep and found.views.corruptions == demo.views.corruptions  # what it does not name stays
     assert {"valence_arousal", "expression_finetuned"} <= set(found.probe.tasks) and found.probe.finetune.recipe == "affectnet"
+    assert found.network.backbone_args == {"zero_init_last": False}  # as torchvision's ResNet-50 begins
+    for key, method in found.methods.items():  # 256 pairs, but in the released trainer with its defaults
+        pairs = found.schedule_of(key).batch_size * (1 + getattr(method.config, "hard_neg", False))
+        assert pairs == (128 if method.config.variant == "released" else 256)
     assert "# Everything that the pipeline can be told." in text and "BMVC 2022" in preset.about(name)
 
 

@@ -33,3 +33,11 @@ def test_resumed_work_does_not_count_towards_the_speed(clock, capsys):
     clock[0] += 5
     meter.step(5)
     assert capsys.readouterr().out == "epoch 95/100, 5 s, 5 s left\n"
+
+
+def test_without_a_total_it_says_what_is_done(clock, capsys):
+    meter = Progress(None, "looking, folders", every_s=10)
+    for _ in range(7):
+        clock[0] += 4
+        meter.step()
+    assert capsys.readouterr().out.splitlines() == ["looking, folders 3, 12 s", "looking, folders 6, 24 s"]

@@ -11,9 +11,11 @@ from PIL import Image
 from lib.datasets import DatasetError, open_dataset
 from lib.datasets.action_units import BP4D_UNITS
 from lib.datasets.au_folds import BP4D_PARTS, subject_folds
-from lib.evaluation import ProbeParams, items_of, tasks_of
+from lib.evaluation import tasks_of
 from lib.faces.shards import open_packed
+from lib.items import items_of
 from lib.prepare import prepare, prepare_all
+from lib.probe_params import ProbeParams
 from lib.splits import by_folds, check_other_people
 
 SUBJECTS = [name for part in BP4D_PARTS for name in part[:3]]  # three of each part

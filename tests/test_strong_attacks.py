@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from lib.evaluation import ProbeParams, tasks_of
+from lib.evaluation import tasks_of
+from lib.probe_params import ProbeParams
 from lib.strong_attacks import ATTACK, PARTS_OF_M, STRONG, Strong, strong_jobs
 
 PARAMS = ProbeParams(images=50, pairs=20, batch_size=16)

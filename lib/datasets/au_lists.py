@@ -21,6 +21,7 @@ from lib.datasets.table import FaceTable
 LISTS, IMAGES = ("list", "list_256x256"), ("img", "img_256x256", ".")
 FOLDS = (1, 2, 3)
 WEIGHT_TOLERANCE = 0.01
+UNKNOWN = 9  # BP4D's code of an AU that was not coded; lists that were made of its files can have it
 
 ABOUT = Description(
     name="au_lists",
@@ -32,7 +33,7 @@ ABOUT = Description(
     where="the images and labels from the set's owners (see bp4d and disfa); the lists from the repositories of ME-GraphAU or"
           " AUNCE, whose label lists are stubs: write them from the official labels",
     tree="list/BP4D_train_img_path_fold1.txt, list/BP4D_test_img_path_fold1.txt ... fold3    (one image a line)\n"
-         "list/BP4D_train_label_fold1.txt, list/BP4D_test_label_fold1.txt ... fold3          (0 and 1, one column an AU)\n"
+         "list/BP4D_train_label_fold1.txt, list/BP4D_test_label_fold1.txt ... fold3          (0, 1 or 9: unknown; one column an AU)\n"
          "list/BP4D_weight_fold1.txt ... fold3                                               (optional; a line of weights)\n"
          "img/F001/T1/643.jpg ...                                                            (what the lists name)",
     counts="three folds; an image is tested by one fold, and the person on it is trained on only by the others",
@@ -80,8 +81,9 @@ def open_set(
     rows, labels = rows[there].reset_index(drop=True), labels[there]
     rows["identity"], rows["clip"] = (pd.factorize(rows[name], sort=True)[0] for name in ("person", "where"))
     rows["frame"] = _frames(rows)
+    intensity = np.where(labels == UNKNOWN, np.nan, labels * AU_PRESENT_FROM).astype(np.float32)
     rows = rows[["file", "identity", "clip", "frame", "fold"]].assign(
-        **{f"au_{unit}": (labels[:, k] * AU_PRESENT_FROM).astype(np.float32) for k, unit in enumerate(units)}
+        **{f"au_{unit}": intensity[:, k] for k, unit in enumerate(units)}
     )
     sizes = image_sizes(root, rows["file"][~rows["clip"].duplicated()].tolist())
     common = tuple(sizes[0].tolist()) if (sizes == sizes[0]).all() else None
@@ -90,7 +92,7 @@ def open_set(
 
 
 def _read_pair(lists: Path, prefix: str, side: str, fold: int) -> pd.DataFrame:
-    """Images and labels of one side of one fold: columns file, person, where, labels ([K] arrays of 0 and 1)."""
+    """Images and labels of one side of one fold: columns file, person, where, labels ([K] arrays of 0, 1 and 9)."""
     images, labels = (lists / f"{prefix}_{side}_{kind}_fold{fold}.txt" for kind in ("img_path", "label"))
     for path in (images, labels):
         if not path.is_file():
@@ -99,13 +101,13 @@ def _read_pair(lists: Path, prefix: str, side: str, fold: int) -> pd.DataFrame:
     try:
         values = np.loadtxt(labels, dtype=np.float64, ndmin=2)
     except ValueError as error:
-        raise DatasetError(f"{labels}: expected 0 and 1 separated by spaces, cannot read it ({error})") from error
+        raise DatasetError(f"{labels}: expected 0, 1 or 9 separated by spaces, cannot read it ({error})") from error
     if len(values) != len(files):
         stub = "; the published label lists are stubs of 5 lines, write them from the official labels" if len(values) == 5 else ""
         raise DatasetError(f"{labels}: expected {len(files)} lines, one for each of {images.name}, got {len(values)}{stub}")
-    odd = np.flatnonzero(~np.isin(values, (0, 1)).all(1))
+    odd = np.flatnonzero(~np.isin(values, (0, 1, UNKNOWN)).all(1))
     if len(odd):
-        raise DatasetError(f"{labels}: {named([f'line {row + 1}' for row in odd], 'lines with other than 0 and 1')}")
+        raise DatasetError(f"{labels}: {named([f'line {row + 1}' for row in odd], 'lines with other than 0, 1 and 9')}")
     where = [file.parent.as_posix() for file in files]
     return pd.DataFrame({"file": [file.as_posix() for file in files], "person": [file.parts[0] for file in files],
                          "where": where, "labels": list(values.astype(np.int8))})  # fmt: skip
@@ -136,7 +138,7 @@ def _check_weights(lists: Path, prefix: str, fold: int, labels: np.ndarray, find
     for name in (f"{prefix}_weight_fold{fold}.txt", f"{prefix}_train_weight_fold{fold}.txt"):
         if (lists / name).is_file():
             found = np.loadtxt(lists / name, ndmin=1)
-            rate = np.maximum(labels.mean(0), 1e-12)
+            rate = np.maximum((labels == 1).sum(0) / np.maximum((labels != UNKNOWN).sum(0), 1), 1e-12)
             wanted = len(rate) / rate / (1 / rate).sum()
             if found.shape != wanted.shape or np.abs(found - wanted).max() > WEIGHT_TOLERANCE:
                 findings.gaps.append(f"{name} does not hold the inverse rates of its fold's training labels")

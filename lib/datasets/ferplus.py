@@ -86,6 +86,8 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None, labels: str 
     if complete:
         expect_counts(root, counts, MAJORITY[labels], ABOUT)
     notes = [f"{(~kept).sum():,} of {len(label):,} images left out: no majority, unknown or no face"]
+    if len(label) < len(usage):
+        notes.insert(0, f"{len(usage) - len(label):,} of {len(usage):,} rows of {CSV} left out: no label.csv names them")
     expression = np.array([ALL_EXPRESSIONS.index(name) for name in CODES[:CLASSES]])[label]
     if classes == 7:
         contempt = kept & (expression == CONTEMPT)

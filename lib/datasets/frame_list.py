@@ -41,9 +41,10 @@ def in_time(names: Iterable[str]) -> list[str]:
 def find_clips(root: Path, below: str) -> dict[str, list[str]]:
     """All folders under ``root``/``below`` that hold frames: path relative to ``root`` -> its frames in time.
 
-    Clips are in natural order of their paths. Each folder is listed once, links to folders are followed.
+    Clips are in natural order of their paths. Each folder is listed once, links to folders are followed. A line
+    of progress comes now and then.
     """
-    clips, seen = {}, set()
+    clips, seen, progress = {}, set(), Progress(None, f"looking for clips under {root / below}, folders")
     for folder, folders, files in os.walk(root / below, followlinks=True):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
@@ -54,6 +55,7 @@ def find_clips(root: Path, below: str) -> dict[str, list[str]]:
         frames = in_time(files)
         if frames:
             clips[os.path.relpath(folder, root).replace(os.sep, "/")] = frames
+        progress.step()
     return clips
 
 

@@ -7,9 +7,11 @@ arXiv 1903.12261, and the parameter lists published with it. The types that are 
 """
 
 from functools import lru_cache
+from itertools import chain
 
-import torch
 from torch import Tensor
+
+from lib.device import constant
 
 SMALL, LARGE = 64, 224
 
@@ -161,8 +163,9 @@ def pick(stack: Tensor, severity: Tensor) -> Tensor:
 
 
 def level(name: str, severity: Tensor, images: Tensor) -> list[Tensor]:
-    """The parameters of each image, a tensor [B,1,1,1] or [1,1,1,1] for each, on the device of ``images``."""
-    table = torch.tensor(rows(name, min(images.shape[2:])), dtype=images.dtype, device=images.device)
+    """The parameters of each image, a tensor [B,1,1,1] or [1,1,1,1] for each, on the device of ``images``; not to be written into."""
+    listed = rows(name, min(images.shape[2:]))
+    table = constant(tuple(chain.from_iterable(listed)), images.device, images.dtype).view(5, -1)
     return [column[:, None, None, None] for column in pick(table, severity).unbind(1)]
 
 

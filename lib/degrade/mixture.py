@@ -4,6 +4,7 @@ All that was drawn is recorded: which corruption, how strong, its parameters at 
 the very same M and eps of F' = F M + eps can be put on other faces (:func:`replay`) and told apart (:func:`part_sizes`).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from lib.degrade.checks import check_generator, check_images
 from lib.degrade.corruptions import CORRUPTIONS, REGISTRY, SMALLEST, apply
 from lib.degrade.levels import rows
+from lib.device import constant
 
 TRAIN_CORRUPTIONS = (
     "gaussian_noise", "impulse_noise", "gaussian_blur", "motion_blur", "pixelate", "contrast", "low_light", "occlusion",
@@ -54,7 +56,7 @@ def degrade(
     check_generator(generator, images)
     draw = torch.rand(3, len(images), generator=generator, device=images.device, dtype=torch.float64)
     op = (draw[0] * len(ops)).long()
-    severity = torch.tensor(tuple(severities), device=images.device)[(draw[1] * len(severities)).long()]
+    severity = constant(tuple(severities), images.device, torch.long)[(draw[1] * len(severities)).long()]
     op, severity = op.masked_fill(draw[2] < identity, IDENTITY), severity.masked_fill(draw[2] < identity, 0)
     changed, states = _apply(images, op, severity, generator, ops)
     return Degraded(changed, op, severity, _levels(images, op, severity, ops), states)
@@ -164,9 +166,10 @@ def _levels(images: Tensor, op: Tensor, severity: Tensor, ops: Sequence[str]) ->
     """[B,P]: what is recorded as ``level``."""
     listed = [rows(name, min(images.shape[2:])) for name in ops]
     most = max(len(row) for one in listed for row in one)
-    padded = [[[*row, *[float("nan")] * (most - len(row))] for row in one] for one in listed]
-    table = torch.tensor(padded, dtype=images.dtype, device=images.device)
-    return table[op, severity - 1].masked_fill((op == IDENTITY)[:, None], float("nan"))
+    # math.nan is one object: a tuple that holds it is found again among the constants
+    padded = tuple(number for one in listed for row in one for number in (*row, *[math.nan] * (most - len(row))))
+    table = constant(padded, images.device, images.dtype).view(len(ops), 5, most)
+    return table[op, severity - 1].masked_fill((op == IDENTITY)[:, None], math.nan)
 
 
 def _apply(

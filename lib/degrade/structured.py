@@ -142,12 +142,15 @@ def bounded(free: list[Tensor], images: Tensor, bounds: Bounds) -> Structure:
 
 
 def apply_structure(images: Tensor, structure: Structure, bounds: Bounds) -> Tensor:
-    """F' of images [B,3,H,W] in [0, 1]; differentiable to M."""
-    degraded = convolve(images, structure.kernel, "reflect") if bounds.kernel > 1 and bounds.spread else images
+    """F' of images [B,3,H,W] in [0, 1]; differentiable to M.
+
+    Black and white pixels keep their gradient to the square, which a clamp at the end would take from them.
+    """
+    degraded = convolve(images, structure.kernel, "reflect").clamp(0, 1) if bounds.kernel > 1 and bounds.spread else images
     degraded = degraded * structure.gain[:, :, None, None]
     if bounds.square:
         degraded = degraded * (1 - _square(structure.centre, images, bounds))
-    return degraded.clamp(0, 1)
+    return degraded.clamp(max=1) if bounds.gain else degraded
 
 
 def _square(centre: Tensor, images: Tensor, bounds: Bounds) -> Tensor:
@@ -162,7 +165,8 @@ def _square(centre: Tensor, images: Tensor, bounds: Bounds) -> Tensor:
             lines.append((inside / width + 0.5).clamp(0, 1) if width == 1.0 else torch.sigmoid(4 * inside / width))
         cover.append((lines[0][:, :, None] * lines[1][:, None])[:, None])
     hard, soft = cover
-    return hard.detach() + soft - soft.detach()
+    # the difference first, which is 0: a covered pixel is exactly black, whatever the rounding
+    return hard.detach() + (soft - soft.detach())
 
 
 def _start(images: Tensor, bounds: Bounds, seeds: Tensor) -> list[Tensor]:

@@ -14,12 +14,14 @@ from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lib.losses.checks import au_labels, positive_number, same_shape
+from lib.device import constant
+from lib.losses.checks import au_labels, au_labels_shape, no_au_label, positive_number, same_shape
 
 BRANCHES = ("max", "mean", "self")
 PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
 NEVER = -1e30  # a logit whose exponential is 0 beside any other
 SAFE = 40.0  # logits up to this size need no shift: sums of their exponentials and the inverses of these are float32 numbers
+UNIT = 0.02  # by which a squared length may differ from 1; rounding to bfloat16 takes half of that
 CACHED = 2**19  # numbers of the matrices that a core works on at once: 2 MB, as much as its cache holds
 # The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
 FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
@@ -27,6 +29,8 @@ FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
 
 def draw_branches(units: int, generator: Generator, probabilities: Sequence[float] = PROBABILITIES) -> list[str]:
     """Which kind of positive each of ``units`` AUs uses in this batch, drawn anew for every batch and AU [1].
+
+    The names are needed at once: a ``generator`` on a GPU would have to be waited for (see lib.methods.aunce_views.drawn_here).
 
     Raises:
         ValueError: not three probabilities >= 0 that sum to 1.
@@ -64,7 +68,8 @@ def aunce_loss(
     is known has loss 0. All sums of exponentials are taken in log space, so no temperature overflows.
 
     Args:
-        u1, u2: [B, D, K], one unit vector an image and AU; row i of both shows the same image.
+        u1, u2: [B, D, K], one unit vector an image and AU, or a zero vector; row i of both shows the same image. One that is not
+            finite is no error, but the loss is then not finite either.
         labels: [B, K] in {0, 1}; 9 or -1 is unknown.
         branch: 'max', 'mean' or 'self', or one of these per AU (see :func:`draw_branches`).
         temperature: T > 0.
@@ -75,7 +80,8 @@ def aunce_loss(
         A float32 scalar.
 
     Raises:
-        ValueError: wrong shapes, types or values.
+        ValueError: wrong shapes, types or values; vectors whose length is neither 1 nor 0. Values are looked at last and
+            together, so that a GPU is waited for once.
     """
     _check(u1, u2, labels)
     units = u1.shape[2]
@@ -93,34 +99,42 @@ def aunce_loss(
         share = known / count.clamp(min=1) / (count > 0).sum().clamp(min=1)
         if weights is not None:
             share = share * weights.float()[:, None]
-        return _AnchorSum.apply(u, sides, share, branches, temperature, beta, released)
+        total, squares = _AnchorSum.apply(u, sides, share, branches, temperature, beta, released)
+        wrong = torch.stack([no_au_label(labels).any(), (((squares - 1).abs() > UNIT) & (squares != 0)).any()])
+    if any(wrong.tolist()):
+        au_labels(labels, *labels.shape)
+        raise ValueError(f"u1, u2: expected vectors of length 1 (or 0) along dimension 1, got lengths from {squares.min().sqrt():.3g} to"
+                         f" {squares.max().sqrt():.3g}; normalise them: torch.nn.functional.normalize(u, dim=1)")  # fmt: skip
+    return total
 
 
 class _AnchorSum(torch.autograd.Function):
     """The sum of share_i loss_i over all AUs and rows: u [K, M, D], sides [K, M, 2], share [K, M]; differentiable once, in u.
+    The squared lengths [K, M] of u come with it.
 
     The gradient is made in the forward pass, while the matrices of some AUs lie in the processor's cache; no matrix
     [K, M, M] is kept. A GPU takes all AUs at once.
     """
 
     @staticmethod
-    def forward(ctx, u, sides, share, branches, temperature, beta, released) -> Tensor:
-        total, gradient = u.new_zeros(()), torch.empty_like(u)
+    def forward(ctx, u, sides, share, branches, temperature, beta, released) -> tuple[Tensor, Tensor]:
+        total, gradient, squares = u.new_zeros(()), torch.empty_like(u), torch.empty_like(share)
         step = max(1, CACHED // u.shape[1] ** 2) if u.device.type == "cpu" else len(u)
         for start in range(0, len(u), step):
             part = slice(start, start + step)
             some = u[part]
-            losses, of_dots = anchor_losses(
-                some @ some.mT, sides[part], share[part], branches[part], temperature, beta, released
-            )
+            dots = some @ some.mT
+            squares[part] = dots.diagonal(dim1=1, dim2=2)
+            losses, of_dots = anchor_losses(dots, sides[part], share[part], branches[part], temperature, beta, released)
             total += (share[part] * losses).sum()
             torch.baddbmm(of_dots @ some, of_dots.mT, some, out=gradient[part])
         ctx.save_for_backward(gradient)
-        return total
+        ctx.mark_non_differentiable(squares)
+        return total, squares
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream: Tensor):
+    def backward(ctx, upstream: Tensor, _):
         return ctx.saved_tensors[0] * upstream, None, None, None, None, None, None
 
 
@@ -144,7 +158,8 @@ def anchor_losses(
         respect to ``dots``, [K, M, M].
     """
     units, half, device = len(dots), dots.shape[1] // 2, dots.device
-    factor = sides @ (dots.new_tensor([[1, beta[0]], [beta[1], 1]]) / temperature)  # of each row, for either side's columns
+    across = constant((1.0, beta[0], beta[1], 1.0), device, dots.dtype).view(2, 2)
+    factor = sides @ (across / temperature)  # of each row, for either side's columns
     exponentials = (factor @ sides.mT).mul_(dots)
     if not released:
         exponentials.diagonal(dim1=1, dim2=2).fill_(NEVER)
@@ -154,17 +169,21 @@ def anchor_losses(
         exponentials -= top @ sides.mT
     exponentials.exp_()
     sums = exponentials @ sides
-    logs = torch.where(sums > 0, sums.log() if top is None else sums.log() + top, NEVER)
+    logs = torch.where(sums == 0, NEVER, sums.log() if top is None else sums.log() + top)  # what is not finite stays so
     other = sides.flip(2)
 
-    is_mean, is_self = (torch.tensor([[name == kind] for name in branches], device=device) for kind in ("mean", "self"))
+    # copies of a few numbers that are not waited for
+    is_mean, is_self = (
+        torch.tensor([[name == kind] for name in branches]).to(device, non_blocking=True) for kind in ("mean", "self")
+    )
     of_side = sides.sum(1, keepdim=True)
     count = of_side.sum(2) if released else (of_side * sides).sum(2) - 1
     positive = (logs * sides).sum(2) - count.clamp(min=1).log()
     own_view = torch.cat([dots.diagonal(half, 1, 2), dots.diagonal(-half, 1, 2)], 1) / temperature
     positive = torch.where(is_mean, positive, own_view)
-    unit = torch.tensor([k for k in range(units) if branches[k] == "max"], dtype=torch.long, device=device)[:, None]
+    unit = torch.tensor([k for k in range(units) if branches[k] == "max"], dtype=torch.long)[:, None]
     if len(unit):
+        unit = unit.to(device, non_blocking=True)
         row = torch.arange(2 * half, device=device)
         nearest = _nearest(dots[unit[:, 0]], sides[unit[:, 0]], released)
         positive[unit[:, 0]] = dots[unit, row, nearest] / temperature
@@ -207,4 +226,4 @@ def _check(u1: Tensor, u2: Tensor, labels: Tensor) -> None:
     if u1.dim() != 3 or not u1.is_floating_point() or not u1.numel():
         raise ValueError(f"u1: expected a non-empty float tensor [B, D, K], got {u1.dtype} {list(u1.shape)}")
     same_shape("u2", u2, "u1", u1)
-    au_labels(labels, len(u1), u1.shape[2])
+    au_labels_shape(labels, len(u1), u1.shape[2])

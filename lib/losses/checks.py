@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from lib.device import constant
+
 UNKNOWN = (-1, 9)  # how label files mark an action unit that was not coded
 
 
@@ -30,8 +32,18 @@ def positive_number(name: str, value: float) -> None:
 
 def au_labels(labels: Tensor, batch: int, units: int) -> None:
     """``labels`` must be [batch, units] of 0, 1 or unknown (9, -1)."""
-    if labels.shape != (batch, units):
-        raise ValueError(f"labels: expected [{batch}, {units}], one an image and AU, got {list(labels.shape)}")
-    wrong = ~torch.isin(labels.float(), torch.tensor((0.0, 1.0, *UNKNOWN), device=labels.device))
+    au_labels_shape(labels, batch, units)
+    wrong = no_au_label(labels)
     if wrong.any():
         raise ValueError(f"labels: expected 0, 1, or 9 or -1 (unknown), got {labels[wrong].unique()[:5].tolist()}")
+
+
+def au_labels_shape(labels: Tensor, batch: int, units: int) -> None:
+    """``labels`` must be [batch, units]."""
+    if labels.shape != (batch, units):
+        raise ValueError(f"labels: expected [{batch}, {units}], one an image and AU, got {list(labels.shape)}")
+
+
+def no_au_label(labels: Tensor) -> Tensor:
+    """Where ``labels`` are neither 0, 1 nor unknown (9, -1): bool of their shape, on their device."""
+    return ~torch.isin(labels.float(), constant((0.0, 1.0, *UNKNOWN), labels.device))

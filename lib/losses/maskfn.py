@@ -35,13 +35,20 @@ def maskfn_loss(
     Raises:
         ValueError: wrong shapes, types or ranges; those of ``nt_xent``.
     """
+    return maskfn_with_picks(z, positive, similarity, temperature, weight, protected, spare_views, tile)[0]
+
+
+def maskfn_with_picks(
+    z: Tensor, positive: Tensor, similarity: Tensor, temperature: float = 0.07, weight: float = 0.8,
+    protected: Tensor | None = None, spare_views: bool = False, tile: int | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """:func:`maskfn_loss`, and the rows that were picked, [M] long; -1 where there was nothing to pick."""
     if not weight >= 0:
         raise ValueError(f"weight: expected a number >= 0, got {weight}")
     if positive.shape != (len(z),):
         raise ValueError(f"positive: expected long [{len(z)}], one an embedding, got {list(positive.shape)}")
     check_arguments(z, positive, temperature, None, tile)
-    _check_similarity(similarity, len(z), protected)
-    picked = _picked(similarity, positive, protected)
+    picked = false_negatives(similarity, positive, protected)
     picks = picked >= 0
     spared = torch.full_like(picked, -1)
     if spare_views:
@@ -52,31 +59,23 @@ def maskfn_loss(
     attracted = torch.where(picks, picked, positive)
     repelled_no_more = torch.where(picks, positive, -1)
     rows = checked_rows(z, attracted, temperature, torch.stack([repelled_no_more, spared], 1), tile)
-    return first + weight * (rows * picks).sum() / picks.sum().clamp(min=1)
+    return first + weight * (rows * picks).sum() / picks.sum().clamp(min=1), picked
 
 
 @torch.no_grad()
 def false_negatives(similarity: Tensor, positive: Tensor, protected: Tensor | None = None) -> Tensor:
-    """Which row each row takes for its false negative, [M] long; -1 where there is nothing to pick. See maskfn_loss."""
+    """Which row each row takes for its false negative, [M] long; -1 where there is nothing to pick. See maskfn_loss.
+
+    The rows in ``positive`` are not looked at (a GPU would have to be waited for): whoever has them from outside checks them.
+    """
     count = len(positive)
-    if positive.dtype != torch.long or positive.dim() != 1 or ((positive < 0) | (positive >= count)).any():
-        raise ValueError(f"positive: expected a long tensor of rows 0..{count - 1}, got {positive.dtype} {list(positive.shape)}")
-    _check_similarity(similarity, count, protected)
-    return _picked(similarity, positive, protected)
-
-
-def _check_similarity(similarity: Tensor, count: int, protected: Tensor | None) -> None:
     if similarity.shape != (count, count) or not similarity.is_floating_point():
         raise ValueError(
             f"similarity: expected float [{count}, {count}], got {similarity.dtype} {list(similarity.shape)}"
         )
     if protected is not None and (protected.shape != similarity.shape or protected.dtype != torch.bool):
         raise ValueError(f"protected: expected bool [{count}, {count}], got {protected.dtype} {list(protected.shape)}")
-
-
-@torch.no_grad()
-def _picked(similarity: Tensor, positive: Tensor, protected: Tensor | None) -> Tensor:
-    own = torch.arange(len(positive), device=similarity.device)[:, None]
+    own = torch.arange(count, device=similarity.device)[:, None]
     taken = similarity.detach().float().scatter(1, torch.cat([own, positive[:, None]], 1), float("-inf"))
     if protected is not None:
         taken = taken.masked_fill_(protected, float("-inf"))

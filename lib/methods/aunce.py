@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_branches
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
-from lib.methods.aunce_views import enhanced_view
+from lib.methods.aunce_views import drawn_here, enhanced_view
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.start import IMAGENET, SCRATCH, start_backbone
 from lib.views import Views
@@ -105,6 +105,7 @@ class Aunce(nn.Module):
                 nn.Conv1d(count * width, count, 1, groups=count),
             )
         self.register_buffer("unit_weights", torch.full((len(config.units),), float("nan")))
+        self.rates_known = False  # once they are, no step looks again: it would wait for a GPU
 
     @property
     def weighs_units(self) -> bool:
@@ -137,8 +138,8 @@ class Aunce(nn.Module):
             raise ValueError(f"labels: expected [{len(images)}, {units}], one an image and AU, got {list(labels.shape)}")
         count = 1 if self.head is not None else 2
         shown = torch.cat([enhanced_view(images, self.config.crop, generator) for _ in range(count)])
-        branch = draw_branches(units, generator, self.config.probabilities) if count == 2 else []
-        return [{"images": shown, "labels": labels.to(images.device), "branch": branch}]
+        branch = draw_branches(units, drawn_here(generator), self.config.probabilities) if count == 2 else []
+        return [{"images": shown, "labels": labels.to(images.device, non_blocking=True), "branch": branch}]
 
     def loss(self, views: dict) -> dict[str, Tensor]:
         """The AUNCE loss of two views, or the ancestor's weighted cross-entropy of one.
@@ -147,8 +148,10 @@ class Aunce(nn.Module):
             ValueError: the AUs are to be weighed, and ``learn_rates`` was not called.
         """
         weights = self.unit_weights if self.weighs_units else None
-        if weights is not None and weights.isnan().any():
-            raise ValueError("unit_weights: the AUs' rates are not known yet; call learn_rates(labels) before training")
+        if weights is not None and not self.rates_known:
+            if weights.isnan().any():
+                raise ValueError("unit_weights: the AUs' rates are not known yet; call learn_rates(labels) before training")
+            self.rates_known = True
         units, labels = self.embed(views["images"]), views["labels"]
         if self.head is not None:
             logits = self.head(units.mT.flatten(1)[..., None])[..., 0]

@@ -4,11 +4,14 @@ Reference:
     [1] AUNCE (`data_loader.py`, `pre_process.py`); the colour operations are those of torchvision's ColorJitter.
 """
 
+import hashlib
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from lib.views import GREY, at_full_precision, uniform
+from lib.device import constant
+from lib.views import at_full_precision, luma, uniform
 
 COLOUR, HUE = 0.4, 0.1  # factors in [0.6, 1.4] of brightness, contrast and saturation; turns of hue in [-0.1, 0.1]
 JITTER, GREYED = 0.8, 0.2  # shares of the images
@@ -24,12 +27,25 @@ def enhanced_view(images: Tensor, crop: float, generator: Generator) -> Tensor:
     """
     x = crop_and_mirror(images, crop, generator)
     jittered = x
-    for step in torch.randperm(4, generator=generator, device=generator.device).tolist():
+    for step in torch.randperm(4, generator=drawn_here(generator)).tolist():
         low, high = (1 - COLOUR, 1 + COLOUR) if step < 3 else (-HUE, HUE)
         jittered = (brightness, contrast, saturation, turn_hue)[step](jittered, uniform(x, low, high, generator))
     x = torch.where(uniform(x, 0, 1, generator) < JITTER, jittered, x)
     x = torch.where(uniform(x, 0, 1, generator) < GREYED, luma(x).expand_as(x), x)
     return blur3(x, uniform(x, *SIGMA, generator))
+
+
+def drawn_here(generator: Generator) -> Generator:
+    """What draws numbers that the processor needs at once: ``generator`` itself if it is on the CPU.
+
+    A number drawn on a GPU would have to be waited for. For a generator there this is one on the CPU, seeded by its state,
+    which the processor knows; the state then moves on, so that the next call gives another.
+    """
+    if generator.device.type == "cpu":
+        return generator
+    digest = hashlib.sha256(generator.get_state().numpy().tobytes()).digest()
+    torch.rand(1, generator=generator, device=generator.device)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def crop_and_mirror(images: Tensor, share: float, generator: Generator) -> Tensor:
@@ -44,11 +60,6 @@ def crop_and_mirror(images: Tensor, share: float, generator: Generator) -> Tenso
     image = torch.arange(batch, device=images.device).view(-1, 1, 1, 1)
     channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
     return images[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
-
-
-def luma(images: Tensor) -> Tensor:
-    """ITU-R BT.601 grey, [B, 1, H, W]."""
-    return (images * images.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -76,7 +87,7 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     hue = torch.where(
         value == red, (green - blue) / safe, torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
     )
-    sector = (hue + 6 * turn + images.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)) % 6
+    sector = (hue + 6 * turn + constant((5.0, 3.0, 1.0), images.device, images.dtype).view(1, 3, 1, 1)) % 6
     return (value - chroma * torch.minimum(sector, 4 - sector).clamp(0, 1)).clamp(0, 1)
 
 

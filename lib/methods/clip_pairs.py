@@ -86,7 +86,8 @@ class NegativeSettings(ClipSettings):
             negatives of the clip's first pair.
         mask_fn: the sample with the most similar eyes and mouth is taken for a false negative and attracted.
         false_weight: of that term. false_threshold: a cosine of descriptors; below it nothing is picked (corrected).
-        descriptor, descriptor_pretrained: see lib.models.part_descriptor.
+        descriptor, descriptor_pretrained: see lib.models.part_descriptor; the published network is torchvision's ResNet-18 with
+            torchvision's weights, which timm calls resnet18.tv_in1k (its own resnet18 has others).
     """
 
     hard_neg: bool = False
@@ -94,7 +95,7 @@ class NegativeSettings(ClipSettings):
     mask_fn: bool = False
     false_weight: float = 0.8
     false_threshold: float = 0.5
-    descriptor: str = "resnet18"
+    descriptor: str = "resnet18.tv_in1k"
     descriptor_pretrained: bool = True
     temperature: float = 0.07
 
@@ -137,12 +138,13 @@ class ClipPairs(nn.Module):
         """Rows [clips, 2 or 4 (HardNeg), + 1 with FaceSwap]: anchor, positive, negative anchor, its positive, donor.
 
         One item a clip, drawn anew in every epoch (released: once for the run), in random order. Clips that are too short are
-        named when the first epoch is drawn.
+        named when the first epoch is drawn; those that a released draw does not fit are counted.
 
         Raises:
             ValueError: no clip is long enough; the set lacks a column or the landmarks that a strategy needs.
         """
-        if self._table is not table:
+        first_time = self._table is not table
+        if first_time:
             self._check(table)
             settings = self.settings
             self._index = ClipIndex(
@@ -155,6 +157,9 @@ class ClipPairs(nn.Module):
                 print(f"{table.name}: {notice}", flush=True)
         generator = draw(0 if self.released else epoch)
         rows = self._index.draw(generator)
+        if first_time and (lost := len(self._index.used) - len(rows)):  # released only
+            clips = len(self._index.numbers)
+            print(f"{table.name}: {lost} of {clips} clips are left out of this run: what was drawn does not fit", flush=True)
         if self.settings.face_swap:
             donors = self._index.donors(rows[:, 0], table.column("identity"), generator)
             rows = torch.cat([rows, donors[:, None]], 1)

@@ -90,8 +90,10 @@ class MoCo(nn.Module):
     def _picked(self, descriptors: Tensor, clip: Tensor) -> Tensor:
         """The key in the queue with the most similar eyes and mouth, [n] long; -1 where none is similar enough."""
         kept = less_mean(self.queue_descriptor, descriptors)  # the frames change, their mean hardly: the batch's is that of all
-        similarity = (less_mean(descriptors) @ kept.T).masked_fill_(clip[:, None] == self.queue_clip, -1.0)
-        best, picked = similarity.max(1)
+        own = less_mean(descriptors)
+        # neither a key that was drawn to fill the queue nor a face without landmarks has a descriptor: both are 0
+        out = (clip[:, None] == self.queue_clip) | ~own.any(1)[:, None] | ~kept.any(1)
+        best, picked = (own @ kept.T).masked_fill_(out, float("-inf")).max(1)
         return torch.where(best > self.config.false_threshold, picked, -1)
 
     def loss(self, views: dict) -> dict[str, Tensor]:

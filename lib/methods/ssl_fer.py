@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from lib.loading import ClipBatch
 from lib.losses.contrastive import nt_xent
-from lib.losses.maskfn import false_negatives, maskfn_loss
+from lib.losses.maskfn import maskfn_with_picks
 from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings, Pairs
 from lib.models.encoder import Encoder, EncoderConfig
@@ -70,7 +70,8 @@ class SslFer(nn.Module):
     In both: the published trainers are two, and neither can run all four strategies; HardNeg is really on where it is
     switched on (the published MaskFN trainer ignores it) and off means two images a clip, not four; frames of a clip are
     ordered; landmarks are cached and not found anew at each look; a swap with landmarks that cannot be used leaves the image as
-    it is and is counted (history: ``swap_failed``); Adam as published.
+    it is and is counted (history: ``swap_failed``); the weights of the last epoch are kept, not those of the last training batch
+    with the best share of right positives; Adam as published.
     """
 
     def __init__(self, config: SslFerConfig, network: EncoderConfig, views: Views):
@@ -121,11 +122,10 @@ class SslFer(nn.Module):
         if self.descriptor is None:
             loss = nt_xent(z, positive, config.temperature, tile=tile)
         else:
-            loss = maskfn_loss(
+            loss, picked = maskfn_with_picks(
                 z, positive, views["similarity"], config.temperature, config.false_weight, views["protected"],
                 spare_views=config.variant == "corrected", tile=tile,
             )  # fmt: skip
-            picked = false_negatives(views["similarity"], positive, views["protected"])
             notes["picked"] = (picked >= 0).float().mean()
         return {"loss": loss, **notes, "embedding": z[: len(z) // 2]}
 

@@ -1,7 +1,8 @@
 """MaskFN's mouth-eye descriptor: a frozen network over a patch of the eyes and a patch of the mouth.
 
 References:
-    [1] Shu et al., SSL-FER, BMVC 2022: a fixed ResNet-18, trained on ImageNet, over 64 x 64 patches.
+    [1] Shu et al., SSL-FER, BMVC 2022: a fixed ResNet-18, trained on ImageNet, over 64 x 64 patches. It is torchvision's, with
+        its weights: resnet18.tv_in1k in timm.
 """
 
 import timm
@@ -24,7 +25,7 @@ class PartDescriptor(nn.Module):
     ResNet-18 does, so it is what to use where there are no weights. PATH@DIGEST: see lib.models.named.
     """
 
-    def __init__(self, network: str = "resnet18", pretrained: bool = True):
+    def __init__(self, network: str = "resnet18.tv_in1k", pretrained: bool = True):
         """``pretrained``: with timm's weights, which must be in the cache or be fetched; else with random ones.
 
         Raises:
@@ -80,7 +81,7 @@ def less_mean(descriptors: Tensor, of: Tensor | None = None) -> Tensor:
 
 def _timm_model(name: str, pretrained: bool) -> nn.Module:
     if not timm.is_model(name):
-        raise ValueError(f"descriptor: timm has no model {name!r}; name one (resnet18), an encoder's path, or 'pixels'")
+        raise ValueError(f"descriptor: timm has no model {name!r}; name one (resnet18.tv_in1k), an encoder's path, or 'pixels'")
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # hub, network and file errors are of many kinds

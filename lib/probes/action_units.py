@@ -61,6 +61,8 @@ def action_units_task(
     own = features[torch.as_tensor(np.searchsorted(needed, rows), device=device)]
     count, shape = len(fitted.folds), (len(fitted.folds), CELLS, len(units))
 
+    counts_of = _CountsOf(shape)
+
     def counts(scores: np.ndarray, items: np.ndarray) -> np.ndarray:
         """[n, folds * 4 * K]: the cells of each image, in the columns of its own fold."""
         cells = au_cells(scores >= 0, truth[items])
@@ -81,7 +83,7 @@ def action_units_task(
 
     def of_counts(name):
         """A metric of summed counts [..., folds * 4 * K] from one of AuCounts [..., folds, K]."""
-        return lambda sums: name(_as_counts(sums, shape))
+        return lambda sums: name(counts_of(sums))
 
     metrics = {"f1": of_counts(lambda c: 100 * _macro(c.f1))}
     details = {
@@ -172,8 +174,18 @@ def _parts(table, rows: np.ndarray, recipe: Recipe) -> list[FoldPart]:
     return fold_parts(labels[usable], fold[usable], table.column("identity")[usable], recipe, SEED, tested)
 
 
-def _as_counts(sums: np.ndarray, shape: Sequence[int]) -> AuCounts:
-    return AuCounts(*np.moveaxis(np.reshape(sums, (*np.shape(sums)[:-1], *shape)), -2, 0))
+class _CountsOf:
+    """Summed counts [..., folds * 4 * K] -> AuCounts [..., folds, K]. The last ones are kept: a hundred metrics ask for the same."""
+
+    def __init__(self, shape: Sequence[int]):
+        self.shape, self.last = shape, (None, None)
+
+    def __call__(self, sums: np.ndarray) -> AuCounts:
+        asked, found = self.last
+        if asked is not sums:
+            found = AuCounts(*np.moveaxis(np.reshape(sums, (*np.shape(sums)[:-1], *self.shape)), -2, 0))
+            self.last = sums, found
+        return found
 
 
 def _pooled(counts: AuCounts) -> AuCounts:

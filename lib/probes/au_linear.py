@@ -103,12 +103,13 @@ def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: G
         mean, scale = mean_and_scale(features)
         features = (features - mean) / scale
     optimizer = torch.optim.Adam(heads.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    room = features.new_empty(recipe.batch_size, *features.shape[1:])  # for each batch in turn: fresh memory takes a tenth of the time
     for _ in range(recipe.epochs):
         order = torch.randperm(len(features), generator=generator, device=generator.device)
         with torch.enable_grad():
             for rows in order.split(recipe.batch_size):
                 optimizer.zero_grad(set_to_none=True)
-                batch = features.index_select(0, rows)
+                batch = torch.index_select(features, 0, rows, out=room[: len(rows)])
                 weighted_bce(heads(batch), labels.index_select(0, rows), weights).backward()
                 optimizer.step()
         yield heads.of_plain_features(mean, scale)

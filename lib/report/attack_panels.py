@@ -10,8 +10,10 @@ from lib.conditions import seeds_for
 from lib.degrade.attacks import ATTACKS, attack
 from lib.degrade.autoattack import autoattack
 from lib.degrade.objectives import away, summed, towards
-from lib.evaluation import ProbeParams, items_of, tasks_of
+from lib.evaluation import tasks_of
+from lib.items import items_of
 from lib.models.encoder import Encoder
+from lib.probe_params import ProbeParams
 from lib.probes.features import embed, held_still, to_float
 from lib.probes.task import Task
 from lib.strong_attacks import ATTACK, STRONG

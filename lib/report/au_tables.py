@@ -118,7 +118,7 @@ def fold_table(scores: Scores, dataset: str) -> Table:
     return Table(
         name=f"folds_{TASK}_{dataset}",
         title=f"{names.task_label(TASK, dataset)}: each fold",
-        caption=f"Macro F1 of action units on clean {names.dataset_label(dataset)}, in percent. {_facts(scores, dataset)}",
+        caption=f"Macro F1 of action units on {names.dataset_label(dataset)}, not degraded, in percent. {_facts(scores, dataset)}",
         corner="Encoder",
         columns=columns,
         rows=[(names.GROUPS[names.look(m).group], m, names.look(m).label, "") for m in methods],
@@ -164,7 +164,7 @@ def published_table(scores: Scores, paper: str, dataset: str | None) -> Table:
         name=f"published_{paper.lower()}" + ("" if dataset is None else f"_{dataset}"),
         title=f"Action units on {paper}: published numbers" + ("" if dataset is None else " and ours"),
         caption=f"Published F1 on {paper}, in percent."
-        + ("" if dataset is None else f" Below, ours on clean {faces}. {_facts(scores, dataset)}"),
+        + ("" if dataset is None else f" Below, ours on {faces}, not degraded. {_facts(scores, dataset)}"),
         corner="Method",
         columns=columns,
         rows=rows,

@@ -91,8 +91,9 @@ SSL_FER_ROWS = {
     "byol_clips": "byol", "moco_clips": "moco_v2", "simclr_clips": "simclr", **{f"ssl_fer_{row}": row for row in "abcdefg"},
 }  # fmt: skip
 
-DATASETS = {"rendered": "rendered faces", "orl": "ORL faces (real photographs)"}
-DATASET_SHORT = {"rendered": "rendered", "orl": "ORL"}
+CODED = {"bp4d": "BP4D", "disfa": "DISFA", "disfa_plus": "DISFA+"}
+DATASETS = {"rendered": "rendered faces", "orl": "ORL faces (real photographs)"} | CODED
+DATASET_SHORT = {"rendered": "rendered", "orl": "ORL"} | CODED
 
 ATTACKS = {
     "fgsm": "FGSM",

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.degrade.corruptions import CORRUPTIONS, corrupt
-from lib.evaluation import ProbeParams
 from lib.models.encoder import Encoder
+from lib.probe_params import ProbeParams
 from lib.probes.features import embed
 from lib.report.attack_panels import attack_panels
 from lib.report.build import FACES

@@ -29,7 +29,7 @@ def join_folds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     A metric is the mean over the folds that have it, counts are sums; F1 of pooled counts is computed from these for clean images,
     and left out for means over conditions, which mean counts do not determine. The folds' people are others, so the interval's
     half-widths go together as the root of their squares, over the number of folds; that of the pooled F1 likewise, around its
-    own value.
+    own value. 'worst' is the condition with the smallest F1 over all folds, which need not be the worst of each.
 
     Raises:
         ValueError: not one run for each fold, other encoders, seeds or data sets, or a condition that only some runs measured.
@@ -68,6 +68,7 @@ def join_folds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     over = np.where(counts, 1, joined["folds"])
     joined["ci_low"] = joined["value"] - np.sqrt(joined["below"]) / over
     joined["ci_high"] = joined["value"] + np.sqrt(joined["above"]) / over
+    joined = _with_worst(joined)
     joined["severity"] = joined["severity"].replace(SEVERAL, np.nan)
     return check_results(joined)
 
@@ -82,6 +83,17 @@ def _pooled(joined: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     table["f1"] = 200 * table["hits"] / (table["support"] + table["hits"] + table["false_alarms"])
     means = table.groupby(where)["f1"].mean().rename("pooled").reset_index()
     return rows[where].merge(means, on=where, how="left")["pooled"].to_numpy()
+
+
+def _with_worst(joined: pd.DataFrame) -> pd.DataFrame:
+    """The rows of 'worst' anew: those of the single measurement of the family that has the smallest F1."""
+    old = joined["condition"] == "worst"
+    single = joined[(joined["severity"] != SEVERAL) & joined["family"].isin(joined.loc[old, "family"])]
+    family = [name for name in KEY_COLUMNS if name not in ("condition", "severity", "metric")]
+    f1 = single[single["metric"] == "f1"]
+    lowest = f1.loc[f1.groupby(family)["value"].idxmin(), [*family, "condition", "severity"]]
+    worst = single[single["metric"].isin(joined.loc[old, "metric"])].merge(lowest)
+    return pd.concat([joined[~old], worst.assign(condition="worst", severity=SEVERAL)], ignore_index=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

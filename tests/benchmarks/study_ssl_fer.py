@@ -28,7 +28,7 @@ from scipy import stats
 
 from lib import resume
 from lib.conditions import source_of
-from lib.evaluation import ProbeParams, evaluate
+from lib.evaluation import evaluate
 from lib.faces.demo_set import make_demo_set
 from lib.faces.shards import open_packed
 from lib.files import write_aside
@@ -37,6 +37,7 @@ from lib.models.controls import raw_pixels, untrained
 from lib.models.encoder import EncoderConfig, load_encoder
 from lib.params import load
 from lib.prepare import prepare
+from lib.probe_params import ProbeParams
 from lib.report import names, table_formats
 from lib.report.ssl_fer import ssl_fer_table
 from lib.report.summary import Scores

@@ -59,8 +59,8 @@ def change(root, name, edit):
 @pytest.mark.parametrize("name, edit, message", [
     ("X_test_label_fold2.txt", lambda lines: lines[:-1], "X_test_label_fold2.txt: expected 4 lines, .* got 3$"),
     ("X_train_label_fold1.txt", lambda lines: lines[:5], "expected 12 lines, .* got 5; the published label lists are stubs"),
-    ("X_test_label_fold2.txt", lambda lines: ["2" + lines[0][1:], *lines[1:]], "1 lines with other than 0 and 1: line 1"),
-    ("X_test_label_fold2.txt", lambda lines: ["x" + lines[0][1:], *lines[1:]], "expected 0 and 1 separated by spaces"),
+    ("X_test_label_fold2.txt", lambda lines: ["2" + lines[0][1:], *lines[1:]], "1 lines with other than 0, 1 and 9: line 1"),
+    ("X_test_label_fold2.txt", lambda lines: ["x" + lines[0][1:], *lines[1:]], "expected 0, 1 or 9 separated by spaces"),
     ("X_train_label_fold1.txt", lambda lines: ["0" + lines[0][1:], *lines[1:]], "1 images whose labels differ .* fold 1 and"),
     ("X_test_img_path_fold2.txt", lambda lines: ["A1/T1/7.jpg", *lines[1:]], "1 people trained on and tested by fold 2"),
     ("X_test_img_path_fold2.txt", lambda lines: ["A1/T1/7.jpg", *lines[1:]], "1 images tested more than once: A1/T1/7.jpg"),
@@ -71,6 +71,24 @@ def test_lists_that_contradict_each_other(root, name, edit, message):
     change(root, name, edit)
     with pytest.raises(DatasetError, match=message):
         open_dataset("au_lists", root)
+
+
+def test_code_9_is_unknown_and_in_no_rate(root):
+    file = FILES[1][0]  # an image of B1, trained on by folds 1 and 3
+    for fold, side in ((1, "train"), (2, "test"), (3, "train")):
+        files = [other for part in range(3) if (part + 1 == fold) == (side == "test") for other in FILES[part]]
+        place = files.index(file)
+        change(root, f"X_{side}_label_fold{fold}.txt", lambda lines: [*lines[:place], "1 9" + lines[place][3:], *lines[place + 1 :]])
+    for fold in (1, 3):
+        known = np.array([label(other) for part in range(3) if part + 1 != fold for other in FILES[part]], float)
+        files = [other for part in range(3) if part + 1 != fold for other in FILES[part]]
+        known[files.index(file), 1] = np.nan
+        rate = np.nanmean(known, axis=0)
+        change(root, f"X_weight_fold{fold}.txt", lambda _: ["\t".join(f"{w:.6f}" for w in 8 / rate / (1 / rate).sum())])
+    table = open_dataset("au_lists", root)
+    row = table.rows[table.rows["file"] == f"img/{file}"].squeeze()
+    assert np.isnan(row["au_2"]) and row["au_1"] == 2 and table.notes == ()
+    assert table.rows[[f"au_{u}" for u in DISFA_UNITS]].isna().to_numpy().sum() == 1
 
 
 def test_listed_images_that_do_not_exist(root):

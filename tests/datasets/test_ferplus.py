@@ -75,7 +75,9 @@ def test_labels_meet_the_right_pixels(root, capsys):
     assert table.images()[:, 0, 0, 0].tolist() == [0, 2, 5, 6, 8, 10]  # the row of fer2013.csv is written in the pixels
     assert table.column("split").tolist() == ["probe_train"] * 3 + ["probe_val"] + ["probe_test"] * 2
     assert len(set(table.column("identity"))) == 6
-    assert "ferplus: 2 of 8 images left out: no majority, unknown or no face" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ferplus: 3 of 11 rows of fer2013.csv left out: no label.csv names them" in said
+    assert "ferplus: 2 of 8 images left out: no majority, unknown or no face" in said
 
 
 def test_seven_classes(root):
@@ -89,6 +91,7 @@ def test_seven_classes(root):
 def test_the_votes_of_fer2013new(root):
     table = open_dataset("ferplus", root, complete=False, labels="fer2013new")
     assert table.images()[:, 0, 0, 0].tolist() == [0, 2, 3, 5, 6, 8, 10]
+    assert len(table.notes) == 1 and table.notes[0].startswith("4 of 11 images")
     with pytest.raises(ValueError, match="labels: expected one of label, fer2013new, got 'votes'"):
         open_dataset("ferplus", root, labels="votes")
 

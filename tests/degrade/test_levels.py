@@ -6,6 +6,7 @@ import torch
 
 from lib.degrade.corruptions import CORRUPTIONS
 from lib.degrade.levels import LEVELS, level, page, pick, rows
+from lib.device import constant
 
 
 def test_every_corruption_has_five_levels_of_equal_length():
@@ -32,6 +33,17 @@ def test_level_follows_the_shorter_side_and_the_dtype():
     images = torch.rand(2, 3, 64, 300, dtype=torch.float64)
     density, decay = level("fog", torch.tensor([1, 5]), images)
     assert density.flatten().tolist() == [0.4, 2] and decay.shape == (2, 1, 1, 1) and decay.dtype == torch.float64
+
+
+def test_the_table_is_copied_to_its_device_once_and_serves_gradients():
+    images, severity = torch.rand(2, 3, 64, 64), torch.tensor([1, 5])
+    with torch.inference_mode():
+        level("low_light", severity, images)
+    before = constant.cache_info()
+    (gain,) = level("low_light", severity, images.requires_grad_())
+    (images * gain).sum().backward()
+    assert images.grad[:, 0, 0, 0].tolist() == pytest.approx([0.7, 0.2])
+    assert constant.cache_info().misses == before.misses and constant.cache_info().hits == before.hits + 1
 
 
 def test_the_committed_table_is_that_of_the_code():

@@ -4,6 +4,7 @@ import torch
 from lib.degrade.corruptions import CORRUPTIONS, REGISTRY, apply
 from lib.degrade.levels import LEVELS, rows
 from lib.degrade.mixture import TRAIN_CORRUPTIONS, degrade, degrade_with, part_sizes, replay
+from lib.device import constant
 
 
 def test_training_types_are_a_small_part_and_of_every_kind():
@@ -65,6 +66,14 @@ def test_the_level_is_that_of_the_table_at_this_size(make_images, seeded, side):
         assert level[: len(wanted)] == pytest.approx(wanted) and all(x != x for x in level[len(wanted) :])
     small = degrade(make_images(40, 16), seeded(), ("gaussian_noise",), identity=0)
     assert small.level[:, 0].tolist() == pytest.approx([LEVELS["gaussian_noise"][1][s - 1] for s in small.severity.tolist()])
+
+
+def test_tables_of_levels_are_copied_to_their_device_once(make_images, seeded):
+    images = make_images(64, 32)
+    first, before = degrade(images, seeded()), constant.cache_info()
+    again = degrade(images, seeded())
+    assert constant.cache_info().misses == before.misses and constant.cache_info().hits > before.hits
+    assert torch.equal(first.level.nan_to_num(-1), again.level.nan_to_num(-1))
 
 
 @pytest.mark.parametrize("generator", [torch.Generator().manual_seed(3), None])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lib.degrade.objectives import cross_entropy
-from lib.degrade.structured import Bounds, apply_structure, structured_attack
+from lib.degrade.structured import Bounds, Structure, apply_structure, structured_attack
 
 
 @pytest.fixture
@@ -115,6 +115,35 @@ def test_bad_input(setting, change, message):
     with pytest.raises(ValueError, match=message):
         change = {key: value() if key == "bounds" else value for key, value in change.items()}
         structured_attack(**{**good, **change})
+
+
+@pytest.mark.parametrize("bounds", [Bounds(), Bounds(kernel=1, spread=0, gain=0)])
+def test_the_batch_does_not_matter(setting, bounds):
+    net, images, labels = setting
+    net, images, seeds = net.double(), images.double(), torch.arange(12)
+    run = lambda i: structured_attack(net, images[i], labels[i], cross_entropy, bounds, steps=4, seeds=seeds[i])  # noqa: E731
+    whole, structure = run(seeds)
+    for part in (torch.tensor([7, 2, 9]), torch.tensor([4])):
+        alone, its_own = run(part)
+        assert torch.allclose(whole[part], alone, atol=1e-9)
+        assert all(torch.allclose(a[part], b, atol=1e-9) for a, b in zip(structure, its_own, strict=True))
+
+
+def test_covered_pixels_are_black_and_have_a_gradient(make_images):
+    images, bounds = make_images(4, 24).clamp(min=0.1), Bounds(kernel=1, spread=0, gain=0, square=0.3)
+    centre = (torch.tensor([[11.3, 12.1], [6.2, 5.7], [14.9, 9.4], [10.0, 16.6]])).requires_grad_()
+    for start in range(-2, 3):
+        square = Structure(torch.ones(4, 1, 1), torch.ones(4, 3), centre)
+        degraded = apply_structure(images, square, bounds)
+        covered = degraded.detach() == 0
+        assert covered.flatten(1).any(1).all() and (degraded.detach() >= 0).all()
+        ramp = torch.arange(24.0)[None, None, :, None] + start
+        (gradient,) = torch.autograd.grad((degraded * covered * ramp).sum(), centre)
+        place = (centre.detach() + 0).requires_grad_()
+        soft = [torch.sigmoid(4 * (3.6 - (torch.arange(24.0) - place[:, axis, None]).abs()) / 3.6) for axis in (0, 1)]
+        slow = images * (1 - (soft[0][:, :, None] * soft[1][:, None])[:, None])
+        (wanted,) = torch.autograd.grad((slow * covered * ramp).sum(), place)
+        assert torch.allclose(gradient, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_broken_images_drop_out_and_each_start_is_another(setting):

@@ -160,7 +160,7 @@ def test_the_gradient_reaches_the_vectors(batch, branch):
     sides = sides_of(torch.cat([labels, labels]).T, torch.float64)
     share = sides.sum(2) / 7
     u = torch.cat([u1, u2]).permute(2, 0, 1).contiguous().requires_grad_()
-    assert torch.autograd.gradcheck(lambda u: _AnchorSum.apply(u, sides, share, [branch] * K, 0.3, (1.2, 0.8), False), u)
+    assert torch.autograd.gradcheck(lambda u: _AnchorSum.apply(u, sides, share, [branch] * K, 0.3, (1.2, 0.8), False)[0], u)
 
 
 def test_the_loss_does_not_depend_on_how_many_units_are_worked_on_at_once(batch, monkeypatch):
@@ -201,6 +201,27 @@ def test_a_scalar_in_float32_under_autocast_and_for_any_label_type(batch):
         assert torch.equal(aunce_loss(u1, u2, labels.float(), "mean"), plain)
     half = aunce_loss(u1.bfloat16(), u2.bfloat16(), labels, "mean")
     assert half.dtype == plain.dtype == torch.float32 and half.item() == pytest.approx(plain.item(), rel=0.02)
+
+
+def test_vectors_are_unit_or_zero(batch, monkeypatch):
+    u1, u2, labels = batch
+    nodes = torch.randn(B, D, K, generator=torch.Generator().manual_seed(0))
+    for cached in (1, 10**9):  # one AU at a time, all at once
+        monkeypatch.setattr("lib.losses.aunce.CACHED", cached)
+        with pytest.raises(ValueError, match=r"u1, u2: expected vectors of length 1 \(or 0\).*got lengths from 1 to 7.9; norm"):
+            aunce_loss(nodes * 2, u2, labels, "mean")
+    longer, zero, broken = u1.clone(), u1.clone(), u1.clone()
+    longer[3, :, 1] *= 1.02
+    zero[3, :, 1] = 0
+    broken[3, :, 1] = torch.nan
+    with pytest.raises(ValueError, match="u1, u2: expected vectors of length 1 .* to 1.02;"):
+        aunce_loss(u2, longer, labels, "self")
+    wanted = slow_aunce(zero, u2, labels, "mean")
+    assert aunce_loss(zero, u2, labels, "mean").item() == pytest.approx(wanted, rel=1e-5)
+    for branch in BRANCHES:  # the training loop then says which step it was
+        assert torch.isnan(aunce_loss(broken, u2, labels, branch))
+    rounded = torch.nn.functional.normalize(nodes.bfloat16(), dim=1)
+    assert torch.isfinite(aunce_loss(rounded, rounded, labels, "mean"))
 
 
 def test_branches_are_drawn_as_published():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.losses.contrastive import nt_xent
-from lib.losses.maskfn import false_negatives, maskfn_loss
+from lib.losses.maskfn import false_negatives, maskfn_loss, maskfn_with_picks
 
 
 def unit(v):
@@ -79,6 +79,16 @@ def test_what_is_picked():
     protected = torch.zeros(4, 4, dtype=torch.bool)
     protected[0, 2] = protected[1] = True
     assert false_negatives(similarity, positive, protected).tolist() == [3, -1, 0, 0]
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_the_picks_come_with_the_very_same_loss(batch, guarded):
+    z, positive, similarity, g = batch
+    protected = torch.rand(10, 10, generator=g) < 0.8 if guarded else None
+    arguments = (z, positive, similarity, 0.3, 0.7, protected, True, 4)
+    loss, picked = maskfn_with_picks(*arguments)
+    assert torch.equal(loss, maskfn_loss(*arguments))
+    assert torch.equal(picked, false_negatives(similarity, positive, protected)) and (picked == -1).any() == guarded
 
 
 def test_gradient(batch):

@@ -59,6 +59,20 @@ def test_short_clips_are_named_once(capsys):
     assert capsys.readouterr().out == "set: 2 of 6 clips are too short and left out: number (frames) 0 (2), 1 (2)\n"
 
 
+def test_clips_that_a_released_draw_does_not_fit_are_counted_once(capsys):
+    faces = table(clips=60, frames=5)
+    for variant in ("released", "corrected"):
+        settings = NegativeSettings(time_aug=True, variant=variant, **PLAIN | {"fps": 3.0})
+        pairs = ClipPairs(settings, STILL)  # offsets of 1 to 3 frames: of the middle frame's not all fit
+        kept = [len(pairs.items(faces, epoch, draw)) for epoch in range(2)]
+        said = capsys.readouterr().out
+        if variant == "released":
+            assert kept[0] == kept[1] < 60
+            assert said == f"set: {60 - kept[0]} of 60 clips are left out of this run: what was drawn does not fit\n"
+        else:
+            assert kept == [60, 60] and said == ""
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -109,6 +109,19 @@ def test_mask_fn_picks_the_most_similar_key_of_another_clip(make, clips, seeded)
     assert (strict.views(first, seeded())[0]["picked"] == -1).all()
 
 
+def test_mask_fn_picks_neither_what_fills_the_queue_nor_a_face_without_landmarks(make, clips, seeded):
+    method = make(mask_fn=True, false_threshold=-1.0)
+    assert (method.views(clips(6, 2), seeded())[0]["picked"] == -1).all()  # the queue holds what it was filled with
+    batch = clips(10, 2)
+    batch.landmarks[3, 1] = float("nan")  # of a key
+    method.loss(method.views(batch, seeded())[0])
+    method.after_step(0)
+    other = clips(6, 2, seed=1)
+    other.landmarks[2, 0] = float("nan")  # of a query
+    picked = method.views(ClipBatch(other.images, other.landmarks, other.clip + 100), seeded())[0]["picked"]
+    assert picked[2] == -1 and ((picked >= 0) & (picked < 10) & (picked != 3))[[0, 1, 3, 4, 5]].all()
+
+
 @pytest.mark.parametrize("switches", list(product([False, True], repeat=5)))
 def test_every_combination_of_strategies_takes_two_steps(make, clips, seeded, switches):
     names = ("time_aug", "hard_neg", "face_swap", "mask_fn", "cut_mix")

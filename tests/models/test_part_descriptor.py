@@ -8,6 +8,7 @@ import torch
 
 from lib.degrade.occluders import MEAN_FACE
 from lib.faces.parts import part_patches
+from lib.methods.ssl_fer import SslFerConfig
 from lib.models.encoder import Encoder, EncoderConfig, save_encoder
 from lib.models.part_descriptor import PartDescriptor, less_mean
 
@@ -89,6 +90,16 @@ def test_less_mean():
     assert found[3].abs().sum() == 0
     other = less_mean(descriptors[:2], descriptors)
     assert torch.allclose(other, found[:2], atol=1e-5)
+
+
+def test_the_default_is_the_published_network(monkeypatch):
+    """torchvision's ResNet-18 with torchvision's weights; timm's own ``resnet18`` has the same layers and other weights."""
+    asked, plain = [], timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: asked.append((name, pretrained)) or plain(name, **more))
+    descriptor = PartDescriptor()
+    assert asked == [("resnet18.tv_in1k", True)] and SslFerConfig().descriptor == "resnet18.tv_in1k"
+    assert timm.get_pretrained_cfg(asked[0][0]).tag == "tv_in1k" != timm.get_pretrained_cfg("resnet18").tag
+    assert descriptor.dim == 2 * 512 and descriptor.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
 def test_missing_weights_are_one_clear_error(monkeypatch):

@@ -95,6 +95,16 @@ def test_every_number_is_scikit_learns(task):
         assert found[f"false_alarms_au_{unit}"] == ((1 - truth[:, k]) * said[:, k]).sum()
 
 
+def test_a_metric_is_of_the_sums_it_is_asked_for(task):
+    """Though those asked for last are kept."""
+    scores, items = scores_of(task).numpy(), np.arange(60)
+    one, other = (task.count(sign * scores, items).sum(0) for sign in (1, -1))
+    asked = [metric(sums) for metric in {**task.metrics, **task.details}.values() for sums in (one, other, one)]
+    fresh = [metric(sums.copy()) for metric in {**task.metrics, **task.details}.values() for sums in (one, other, one)]
+    np.testing.assert_array_equal(asked, fresh)
+    assert task.metrics["f1"](one) > task.metrics["f1"](other)
+
+
 def test_heads_of_one_fold_never_see_its_people(synthetic_faces, pixel_encoder, monkeypatch):
     """One fold is tested: its other images are not even embedded."""
     table, encoder = synthetic_faces(), pixel_encoder(20)

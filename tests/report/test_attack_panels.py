@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from lib.degrade.attacks import ATTACKS
 from lib.degrade.autoattack import PARTS
-from lib.evaluation import ProbeParams
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.probe_params import ProbeParams
 from lib.report.attack_panels import attack_panels
 from lib.strong_attacks import PARTS_OF_M, STRONG, Strong
 

@@ -1,4 +1,4 @@
-from lib.evaluation import BESIDE, TASKS
+from lib.probe_params import BESIDE, TASKS
 from lib.report import names
 
 
@@ -21,7 +21,7 @@ def test_labels():
     assert names.condition_label("gaussian_noise") == "gaussian noise"
     assert names.condition_label("transfer_simclr") == "transfer from SimCLR"
     assert names.task_label("verification", "orl") == "Verification, ORL"
-    assert names.dataset_label("mine") == "the faces of 'mine'"
+    assert names.dataset_label("mine") == "the faces of 'mine'" and names.dataset_label("bp4d") == "BP4D"
 
 
 def test_a_long_title_takes_two_lines():

@@ -8,8 +8,8 @@ import torch
 
 from lib.degrade.corruptions import CORRUPTIONS
 from lib.degrade.occluders import MEAN_FACE
-from lib.evaluation import ProbeParams
 from lib.models.encoder import Encoder, EncoderConfig
+from lib.probe_params import ProbeParams
 from lib.report.build import FACES, PANELS
 from lib.report.panels import SHOWN_FACES, SWAPPED_FACES, make_panels
 from lib.strong_attacks import Strong

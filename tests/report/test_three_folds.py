@@ -1,10 +1,12 @@
 """Runs of three folds put together: against the same images scored in one run, and by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.datasets.action_units import BP4D_UNITS
-from lib.evaluation import ProbeParams, evaluate
+from lib.evaluation import evaluate
+from lib.probe_params import ProbeParams
 from lib.report.three_folds import join_folds, main
 from lib.results import read_results, write_results
 from lib.splits import by_folds
@@ -52,6 +54,23 @@ def test_what_is_joined_by_hand(runs):
         assert mine["value"] == pytest.approx(np.mean([row["value"] for row in rows]), abs=1e-3)
         below = np.sqrt(sum((row["value"] - row["ci_low"]) ** 2 for row in rows)) / 3
         assert mine["value"] - mine["ci_low"] == pytest.approx(below, abs=1e-3)
+
+
+def test_the_worst_attack_is_the_worst_over_all_folds_not_in_each(runs):
+    changed = []
+    for run, more in zip(runs[:3], (9.0, -6.0, 0.0)):  # bim is weaker by a point over the folds, stronger in one
+        pgd = run[(run["family"] == "attack") & (run["condition"] == "pgd")]
+        bim = pgd.assign(condition="bim", **{name: pgd[name] + more for name in ("value", "ci_low", "ci_high")})
+        worst = (bim if more < 0 else pgd).assign(condition="worst", severity=np.nan)
+        same = run[(run["family"] != "attack") | ~run["condition"].isin(("worst", "mean"))]
+        changed.append(pd.concat([same, bim, worst[worst["metric"] != "auc"]], ignore_index=True))
+    joined = join_folds(changed)
+    for metric in ("f1", "drop", "f1_au_4"):
+        for column in ("value", "ci_low", "ci_high", "n"):
+            got, wanted = (number(joined, metric, "attack", name, column) for name in ("worst", "pgd"))
+            assert got == wanted
+    assert joined.loc[joined["condition"] == "worst", "severity"].isna().all()
+    assert not ((joined["condition"] == "worst") & (joined["metric"] == "auc")).any()
 
 
 def test_the_command_writes_results_and_tables(runs, tmp_path, capsys):
