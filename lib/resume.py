@@ -19,7 +19,8 @@ from lib.progress import Progress
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
 CODE = (
     "evaluation.py", "probe_params.py", "items.py", "resume.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py",
-    "views.py", "loading.py", "probes", "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py", "datasets/action_units.py",
+    "views.py", "loading.py", "probes", "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py",
+    "datasets/action_units.py",
 )  # fmt: skip
 
 

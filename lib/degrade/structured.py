@@ -144,7 +144,8 @@ def bounded(free: list[Tensor], images: Tensor, bounds: Bounds) -> Structure:
 def apply_structure(images: Tensor, structure: Structure, bounds: Bounds) -> Tensor:
     """F' of images [B,3,H,W] in [0, 1]; differentiable to M.
 
-    Black and white pixels keep their gradient to the square, which a clamp at the end would take from them.
+    A pixel that the square covers is exactly black and keeps its gradient to the square: nothing is clamped from below after it, for
+    torch's clamp has no gradient at the bound itself (2.14; 2.11 has). What a gain lifts to 1 or above has none.
     """
     degraded = convolve(images, structure.kernel, "reflect").clamp(0, 1) if bounds.kernel > 1 and bounds.spread else images
     degraded = degraded * structure.gain[:, :, None, None]

@@ -68,8 +68,8 @@ def aunce_loss(
     is known has loss 0. All sums of exponentials are taken in log space, so no temperature overflows.
 
     Args:
-        u1, u2: [B, D, K], one unit vector an image and AU, or a zero vector; row i of both shows the same image. One that is not
-            finite is no error, but the loss is then not finite either.
+        u1, u2: [B, D, K], one unit vector an image and AU, or a zero vector; row i of both shows the same image. NaN is no
+            error, but the loss is then NaN too.
         labels: [B, K] in {0, 1}; 9 or -1 is unknown.
         branch: 'max', 'mean' or 'self', or one of these per AU (see :func:`draw_branches`).
         temperature: T > 0.

@@ -20,6 +20,7 @@ from lib.results import KEY_COLUMNS, check_results, read_results, write_results
 
 COUNTS = ("support_au_", "hits_au_", "false_alarms_au_")
 NEEDED = ("f1", "drop", "relative_drop")
+OF_FEW = ("check", "sweep", "strong")  # families measured on few images: where none of them shows a unit there is no F1
 SEVERAL = -1.0  # stands for the severity of a row over several
 
 
@@ -29,7 +30,8 @@ def join_folds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     A metric is the mean over the folds that have it, counts are sums; F1 of pooled counts is computed from these for clean images,
     and left out for means over conditions, which mean counts do not determine. The folds' people are others, so the interval's
     half-widths go together as the root of their squares, over the number of folds; that of the pooled F1 likewise, around its
-    own value. 'worst' is the condition with the smallest F1 over all folds, which need not be the worst of each.
+    own value. Of the checks, sweeps and strong attacks, which are made on few images, those are left out that some fold has no F1 of.
+    'worst' is the condition with the smallest F1 over all folds, which need not be the worst of each.
 
     Raises:
         ValueError: not one run for each fold, other encoders, seeds or data sets, or a condition that only some runs measured.
@@ -47,13 +49,18 @@ def join_folds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if sorted(parts) != [1, 2, 3]:
         raise ValueError(f"runs: expected one run for each of the folds 1, 2, 3, got {', '.join(map(str, sorted(parts)))}")
     keys = list(KEY_COLUMNS)
-    wanted = [set(map(tuple, part.loc[part["metric"].isin(NEEDED), keys].fillna(SEVERAL).to_numpy())) for part in parts.values()]
+    wanted = [
+        set(map(tuple, part.loc[part["metric"].isin(NEEDED) & ~part["family"].isin(OF_FEW), keys].fillna(SEVERAL).to_numpy()))
+        for part in parts.values()
+    ]
     apart = set.union(*wanted) - set.intersection(*wanted)
     if apart:
         raise ValueError(f"runs: expected the same encoders, data and conditions in all, {len(apart)} numbers are not in all of them, such"
                          f" as {' '.join(map(str, sorted(apart, key=str)[0]))}")  # fmt: skip
     rows = pd.concat(parts.values(), ignore_index=True)
     rows["severity"] = rows["severity"].fillna(SEVERAL)  # pandas groups by no NaN
+    with_f1 = rows["metric"].eq("f1").groupby([rows[name] for name in keys if name != "metric"]).transform("sum")
+    rows = rows[~rows["family"].isin(OF_FEW) | (with_f1 == len(parts))]
     rows["below"], rows["above"] = (rows["value"] - rows["ci_low"]) ** 2, (rows["ci_high"] - rows["value"]) ** 2
     grouped = rows.groupby(keys, sort=False)
     joined = grouped.agg(

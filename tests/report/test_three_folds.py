@@ -56,6 +56,17 @@ def test_what_is_joined_by_hand(runs):
         assert mine["value"] - mine["ci_low"] == pytest.approx(below, abs=1e-3)
 
 
+def test_a_check_that_a_fold_has_no_score_of_is_left_out_and_a_missing_attack_is_an_error(runs):
+    few = [run.assign(family=run["family"].replace("attack", "check")) for run in runs[:3]]
+    assert "f1" in set(join_folds(few).query("family == 'check'")["metric"])
+    few[1] = few[1][~((few[1]["family"] == "check") & few[1]["metric"].isin(("f1", "drop", "relative_drop")))]
+    joined = join_folds(few)
+    assert "check" not in set(joined["family"]) and {"clean", "corruption"} <= set(joined["family"])
+    assert number(joined, "f1") == number(join_folds(runs[:3]), "f1")
+    with pytest.raises(ValueError, match="the same encoders, data and conditions in all"):
+        join_folds([runs[0], runs[1][runs[1]["family"] != "attack"], runs[2]])
+
+
 def test_the_worst_attack_is_the_worst_over_all_folds_not_in_each(runs):
     changed = []
     for run, more in zip(runs[:3], (9.0, -6.0, 0.0)):  # bim is weaker by a point over the folds, stronger in one
