@@ -397,8 +397,7 @@ def study(results: pd.DataFrame, tuning: pd.DataFrame, gradient: pd.DataFrame, c
         f"Seed 1, {NOISE[1]:.0%} noise, judged by a third of probe_train's people (heads on clean labels), from whom nothing was learnt"
         " there; taken is the highest AUC. The released loss has the published temperature, 0.5, and this rate, 'mean' alone what the three"
         f" kinds have. Heads: {HEAD.epochs} epochs at {HEAD.learning_rate:g}, raw pixels {HEADS['raw_pixels'].learning_rate:g}. The same"
-        " settings serve no noise. An earlier study (10 epochs, T 0.2, heads not standardised) had AUC 62.5 against 66.1 with noise and"
-        " 69.4 against 72.8 without.", "",
+        " settings serve no noise.", "",
         "| | settings | F1 | AUC | taken |", "|:--|:--|--:|--:|:--|",
     ]  # fmt: skip
     for (arm, settings), row in _macro(tuning).iterrows():
@@ -497,7 +496,7 @@ def reasons(results: pd.DataFrame, cosine: pd.DataFrame) -> list[str]:
         "Three kinds of positives: 'max' and 'self' take the nearest image of the label or the image's own other view, and hold a person"
         " together. The mean cosine of two images of unseen people with the same label, no noise, is with all three kinds"
         f" {people['corrected']}, with 'mean' alone {people['mean_alone']} (seed 1). 'Mean' alone is {word} cross-entropy without noise by"
-        f" AUC, {_cell(rest, '+.1f')} points. The two reasons overlap and do not add up; with noise 'mean' alone does not help.",
+        f" AUC, {_cell(rest, '+.1f')} points. The two reasons overlap and do not add up.",
         f"Time does not mend it: three times as long, with {NOISE[1]:.0%} noise, AUNCE goes from {of['corrected']:.1f} to"
         f" {longer['corrected']:.1f}, cross-entropy from {of['cross_entropy']:.1f} to {longer['cross_entropy']:.1f} (seed 1).",
         "Not tested: the published setting (a Swin-B from ImageNet, faces of 224 px, a hundred thousand frames of few people), and noise"

@@ -58,6 +58,21 @@ def test_the_verdicts_follow_the_numbers(results):
     assert any(f"corrected AUNCE is {within} by F1: {clean.mean():+.1f} points" in sentence for sentence in said)
 
 
+def test_the_reasons_given_are_borne_out(results):
+    """Sentences of the study whose words do not change with the numbers; seed 1."""
+    rows = results[(results["heads"] == "clean") & (results["metric"] == "auc") & (results["unit"] == "macro") & (results["seed"] == 1)]
+    auc = rows.set_index(["arm", "noise", "epochs", "batch"])["value"]
+    noisy = {arm: auc[arm, NOISE[1], EPOCHS, BATCH] for arm in ("corrected", "cross_entropy")}
+    pairs = auc["cross_entropy", 0.32, EPOCHS, BATCH]
+    assert abs(pairs - noisy["corrected"]) < abs(pairs - noisy["cross_entropy"])  # pairs are wrong 32% of the time
+    longer = {arm: auc[arm, NOISE[1], 3 * EPOCHS, BATCH] for arm in noisy}
+    assert longer["cross_entropy"] - longer["corrected"] > noisy["cross_entropy"] - noisy["corrected"]  # time does not mend it
+    cosine = pd.read_csv(REPORTS / "cosines.csv")
+    clean = cosine[(cosine["noise"] == 0) & (cosine["people"] == "others")].set_index("arm")
+    held = clean["same label, same person"] - clean["same label, other person"]
+    assert held["corrected"] > 2 * held["mean_alone"]  # 'max' and 'self' hold a person together
+
+
 def test_the_readme_says_these_numbers(results):
     text = " ".join((REPORTS.parents[1] / "README.md").read_text().split())
 
