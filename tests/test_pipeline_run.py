@@ -273,11 +273,12 @@ def test_an_experiment_sets_a_parameter(clone, first):
 
 
 def test_what_continues_another_begins_with_its_encoder_and_a_name_that_is_none_is_said(clone, first):
-    entry = {"method": "aunce", "surrogate": "dar_sfrl", "epochs": 2, "width": 8}
-    clone.set("continued", {"units": entry | {"init": "simclr"}})
+    entry = {"method": "aunce", "surrogate": "simclr", "epochs": 2, "width": 8}
+    clone.set("continued", {"units": entry | {"init": "dar_sfrl"}})
     said = clone.run("dvc", "repro", "pretrain_continued@units")
     assert stages_run(said) == ["checked@units", "pretrain_continued@units"]
-    assert load_encoder(clone.root / "work" / "pretrain" / "units").dim == 8 * len(BP4D_UNITS)
+    trained = load_encoder(clone.root / "work" / "pretrain" / "units")
+    assert trained.dim == 8 * len(BP4D_UNITS) and trained.restorer is not None  # DAR-SFRL's comes along
     clone.set("continued", {"units": entry | {"init": "simcrl"}})
     said = clone.run("dvc", "repro", "pretrain_continued@units", fails=True)
     assert "params.yaml: continued.units.init: expected another entry (simclr, dar_sfrl) without a circle, got 'simcrl'" in said

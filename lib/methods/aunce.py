@@ -16,7 +16,7 @@ from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_bran
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
 from lib.methods.aunce_views import drawn_here, enhanced_view
 from lib.models.encoder import Encoder, EncoderConfig
-from lib.models.start import IMAGENET, SCRATCH, start_backbone
+from lib.models.start import IMAGENET, SCRATCH, started_encoder
 from lib.views import Views
 
 # The published backbone; weights of ImageNet-1k were loaded into it.
@@ -39,8 +39,8 @@ class AunceConfig:
         neighbours: of a node in the graph of AUs.
         layer: which map of a backbone that gives several is read.
         crop: share of the height and width that a view shows; the finished encoder sees that share around the centre.
-        init: where the backbone begins: ``scratch``, ``imagenet`` (published), PATH@DIGEST of an encoder's file, or the name of
-            another entry, under ``continued`` in params.yaml alone; see lib.models.start.
+        init: where the network begins: ``scratch``, ``imagenet`` (published), PATH@DIGEST of an encoder's file, or the name of
+            another entry, under ``continued`` in params.yaml alone. DAR-SFRL's restorer comes along; see lib.models.start.
         learning_rate, weight_decay: of AdamW.
     """
 
@@ -94,8 +94,7 @@ class Aunce(nn.Module):
         self.config, self.view_config = config, views
         graph = {"units": len(config.units), "width": config.width or None, "neighbours": config.neighbours}
         graph["layer"] = config.layer
-        self.network = Encoder(replace(network, au_graph=graph, centre=config.crop))
-        self.began_with = start_backbone(self.network, config.init)
+        self.network, self.began_with = started_encoder(replace(network, au_graph=graph, centre=config.crop), config.init)
         self.head = None
         if config.objective == "cross_entropy":
             count, width = len(config.units), self.network.au_graph.width
@@ -129,7 +128,7 @@ class Aunce(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Views [B, 3, H, W], already cropped, -> one unit vector per AU, [B, D, K]."""
-        return self.network.unit_vectors(self.network.prepare(images))
+        return self.network.unit_vectors(self.network.restored(images, centre=1))
 
     def views(self, images: Tensor, generator: Generator, labels: Tensor) -> list[dict]:
         """Two views of every image (the ancestor: one), [2B, 3, H, W], with its AU labels [B, K]; one optimiser step."""

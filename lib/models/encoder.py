@@ -137,9 +137,12 @@ class Encoder(nn.Module):
         settings = {"moving": readout.moving, "components": readout.basis.shape[1], "weight": readout.weight}
         self.config = replace(self.config, readout=settings)
 
-    def restored(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] -> what the representation is made of: prepared and, where there is DAFR, its last stage."""
-        image = self.prepare(images, self.config.centre)
+    def restored(self, images: Tensor, centre: float | None = None) -> Tensor:
+        """Images [B, 3, H, W] -> what the representation is made of: prepared and, where there is DAFR, its last stage.
+
+        ``centre`` is the share that is kept, None the configured one; 1 for views that are cropped already.
+        """
+        image = self.prepare(images, self.config.centre if centre is None else centre)
         return image if self.restorer is None else self.restorer(image)[0][-1]
 
     def describe(self, image: Tensor) -> Tensor:
@@ -227,7 +230,10 @@ def load_encoder(path_or_run: str | os.PathLike) -> Encoder:
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"no encoder at {path}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one (pretrain_continued@NAME under 'continued')")
+        raise FileNotFoundError(
+            f"no encoder at {path}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one (pretrain_continued@NAME"
+            " under 'continued')"
+        )
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

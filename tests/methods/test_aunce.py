@@ -1,5 +1,6 @@
 """AUNCE and its ancestor: views with labels, losses, training in a loop of the test's own."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -149,6 +150,29 @@ def test_it_begins_with_the_backbone_of_another_encoder(make, network, tmp_path,
     save_encoder(Encoder(network), tmp_path / "work/pretrain/other/encoder.safetensors")  # trained anew: another start
     runs.append(fingerprint(make(init="other"), Schedule(8, 1, 0.0, "float32"), 1, "x"))
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_what_it_begins_with_may_restore_and_that_is_trained_on(make, network, labelled, tmp_path):
+    torch.manual_seed(9)
+    restorer = {"stages": 2, "channels": 4, "hidden": 4}
+    other = Encoder(replace(network, restorer=restorer, photometric=True)).eval()
+    save_encoder(other, tmp_path / "encoder.safetensors")
+    digest = hashlib.sha256((tmp_path / "encoder.safetensors").read_bytes()).hexdigest()
+    method = make(init=f"{tmp_path}@{digest}", crop=0.75)
+    assert method.encoder().config.restorer == restorer and method.encoder().config.photometric
+    images, labels = labelled(64)
+    before = {name: value.clone() for name, value in method.network.restorer.state_dict().items()}
+    losses = trained(method, images, labels, 15)
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert all(not torch.equal(value, before[name]) for name, value in method.network.restorer.state_dict().items())
+    method.eval()
+    with torch.no_grad():  # a view is restored as the finished encoder restores the middle of the image
+        seen = method.network.unit_vectors(method.network.restored(images[:, :, 2:14, 2:14], centre=1))
+        assert torch.equal(method.embed(images[:, :, 2:14, 2:14]), seen)
+        assert torch.allclose(method.encoder()(images), seen.mT.flatten(1), atol=1e-5)
+    save_encoder(method.encoder(), tmp_path / "finished.safetensors")
+    again = load_encoder(tmp_path / "finished.safetensors")
+    assert torch.equal(again(images), method.encoder()(images))
 
 
 def test_weights_are_kept_with_the_method(make, labelled):
