@@ -7,6 +7,7 @@ Reference:
 The loss is supervised: the labels say who is a positive and who a negative. It is no loss for pictures without labels.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,15 +15,12 @@ from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lib.device import constant
 from lib.losses.checks import au_labels, au_labels_shape, no_au_label, positive_number, same_shape
 
 BRANCHES = ("max", "mean", "self")
 PROBABILITIES = (0.2, 0.6, 0.2)  # of the three, as published
-NEVER = -1e30  # a logit whose exponential is 0 beside any other
 SAFE = 40.0  # logits up to this size need no shift: sums of their exponentials and the inverses of these are float32 numbers
-UNIT = 0.02  # by which a squared length may differ from 1; rounding to bfloat16 takes half of that
-CACHED = 2**19  # numbers of the matrices that a core works on at once: 2 MB, as much as its cache holds
+UNIT = 0.01  # by which a length may differ from 1; rounding to bfloat16 takes half of that
 # The settings of the first release (8400de9); it always weighs the AUs: weights=inverse_rate_weights(training labels).
 FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
 
@@ -80,8 +78,8 @@ def aunce_loss(
         A float32 scalar.
 
     Raises:
-        ValueError: wrong shapes, types or values; vectors whose length is neither 1 nor 0. Values are looked at last and
-            together, so that a GPU is waited for once.
+        ValueError: wrong shapes, types or values; vectors whose length is neither 1 nor 0. Values are looked at together with
+            the numbers of known labels, so that a GPU is waited for once.
     """
     _check(u1, u2, labels)
     units = u1.shape[2]
@@ -92,127 +90,149 @@ def aunce_loss(
     if weights is not None and (weights.shape != (units,) or not weights.is_floating_point()):
         raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
     with torch.autocast(u1.device.type, enabled=False):
-        u = torch.cat([view.float().permute(2, 0, 1) for view in (u1, u2)], 1)  # [K, M, D]
-        sides = torch.stack([labels.T == 1, labels.T == 0], 2).float().repeat(1, 2, 1)
-        known = sides.sum(2)
-        count = known.sum(1, keepdim=True)
-        share = known / count.clamp(min=1) / (count > 0).sum().clamp(min=1)
+        u = torch.cat([view.float().mT for view in (u1, u2)])  # [M, K, D]
+        present, absent = labels.T == 1, labels.T == 0
+        sides = 2 - 2 * present.long() - absent.long()  # 0, 1, and 2 where it is not known
+        order = torch.cat([sides, sides], 1).argsort(stable=True, dim=1)
+        lengths = torch.linalg.vector_norm(u.detach(), dim=2)
+        wrong = torch.stack([no_au_label(labels).any(), (((lengths - 1).abs() > UNIT) & (lengths != 0)).any()])
+        *numbers, strange, long = torch.cat([2 * present.sum(1), 2 * absent.sum(1), wrong]).tolist()
+        if strange:
+            au_labels(labels, *labels.shape)
+        if long:
+            raise ValueError(f"u1, u2: expected vectors of length 1 (or 0) along dimension 1, got lengths from {lengths.min():.3g} to"
+                             f" {lengths.max():.3g}; normalise them: torch.nn.functional.normalize(u, dim=1)")  # fmt: skip
+        counts = list(zip(numbers[:units], numbers[units:]))
+        seen = sum(any(count) for count in counts)
+        scale = torch.tensor([1 / (seen * sum(count)) if any(count) else 0.0 for count in counts]).to(u.device, non_blocking=True)
         if weights is not None:
-            share = share * weights.float()[:, None]
-        total, squares = _AnchorSum.apply(u, sides, share, branches, temperature, beta, released)
-        wrong = torch.stack([no_au_label(labels).any(), (((squares - 1).abs() > UNIT) & (squares != 0)).any()])
-    if any(wrong.tolist()):
-        au_labels(labels, *labels.shape)
-        raise ValueError(f"u1, u2: expected vectors of length 1 (or 0) along dimension 1, got lengths from {squares.min().sqrt():.3g} to"
-                         f" {squares.max().sqrt():.3g}; normalise them: torch.nn.functional.normalize(u, dim=1)")  # fmt: skip
-    return total
+            scale = scale * weights.float()
+        return _AnchorSum.apply(u, order, counts, scale, branches, temperature, beta, released)
 
 
 class _AnchorSum(torch.autograd.Function):
-    """The sum of share_i loss_i over all AUs and rows: u [K, M, D], sides [K, M, 2], share [K, M]; differentiable once, in u.
-    The squared lengths [K, M] of u come with it.
-
-    The gradient is made in the forward pass, while the matrices of some AUs lie in the processor's cache; no matrix
-    [K, M, M] is kept. A GPU takes all AUs at once.
-    """
+    """The sum over the AUs of scale_k times the losses of all rows: u [M, K, D], order [K, M], scale [K], see
+    :func:`anchor_losses`; differentiable once, in u. The gradient is made in the forward pass, while the matrices are there."""
 
     @staticmethod
-    def forward(ctx, u, sides, share, branches, temperature, beta, released) -> tuple[Tensor, Tensor]:
-        total, gradient, squares = u.new_zeros(()), torch.empty_like(u), torch.empty_like(share)
-        step = max(1, CACHED // u.shape[1] ** 2) if u.device.type == "cpu" else len(u)
-        for start in range(0, len(u), step):
-            part = slice(start, start + step)
-            some = u[part]
-            dots = some @ some.mT
-            squares[part] = dots.diagonal(dim1=1, dim2=2)
-            losses, of_dots = anchor_losses(dots, sides[part], share[part], branches[part], temperature, beta, released)
-            total += (share[part] * losses).sum()
-            torch.baddbmm(of_dots @ some, of_dots.mT, some, out=gradient[part])
-        ctx.save_for_backward(gradient)
-        ctx.mark_non_differentiable(squares)
-        return total, squares
+    def forward(ctx, u, order, counts, scale, branches, temperature, beta, released) -> Tensor:
+        rows, units, width = u.shape
+        of_units = torch.arange(units, device=u.device)
+        ordered = u.flatten(0, 1).index_select(0, (order * units + of_units[:, None]).flatten()).view(units, rows, width)
+        losses, gradient = anchor_losses(ordered, counts, scale, branches, temperature, beta, released)
+        back = order.argsort(1).T + of_units * rows
+        ctx.save_for_backward(gradient.flatten(0, 1).index_select(0, back.flatten()).view_as(u))
+        return (losses.sum(1) * scale).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream: Tensor, _):
-        return ctx.saved_tensors[0] * upstream, None, None, None, None, None, None
+    def backward(ctx, upstream: Tensor):
+        return ctx.saved_tensors[0] * upstream, *[None] * 7
 
 
 def anchor_losses(
-    dots: Tensor, sides: Tensor, share: Tensor, branches: Sequence[str], temperature: float, beta: tuple[float, float],
-    released: bool,
+    u: Tensor, counts: Sequence[tuple[int, int]], scale: Tensor, branches: Sequence[str], temperature: float,
+    beta: tuple[float, float], released: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """loss_i of every AU and row from the products u_i . u_j of unit vectors, and the gradient of their sum.
+    """loss_i of every AU and row, and the gradient of their sum.
 
-    Only the products with y_j = y_i are in 'mean' and only the others are in the negatives, so one matrix of exponentials
-    serves both: the factor before the product is 1 / T on the anchor's side and b_i / T across. Its sums over either side
-    are a product with ``sides``, its gradient is itself times a number per row and side.
+    Each AU's rows are in the order of their labels, so that its products are three blocks: of the present with the absent, from
+    which come the negatives of both, and of either side with itself, which is symmetric and of which 'self' needs nothing.
 
     Args:
-        dots: [K, M, M], float32 or float64; rows i and i + M/2 are the two views of one image.
-        sides: [K, M, 2] in the same type: (1, 0) where the AU is present, (0, 1) absent, (0, 0) not known.
-        share: [K, M], by which each loss_i is weighed in the sum. branches: K names.
+        u: [K, M, D], float32 or float64, unit vectors. Of each AU the rows come first where it is present, then where it is
+            absent, then where it is not known, and in all three those of the first view before those of the second.
+        counts: of each AU, the number of rows where it is present, and of those where it is absent.
+        scale: [K], by which the losses of an AU are weighed in the sum. branches: K names.
 
     Returns:
-        The losses [K, M], without a meaning where the label is not known, and the gradient of (share * losses).sum() with
-        respect to ``dots``, [K, M, M].
+        The losses [K, M], 0 where the label is not known, and the gradient of (scale[:, None] * losses).sum() with respect to
+        ``u``, [K, M, D].
     """
-    units, half, device = len(dots), dots.shape[1] // 2, dots.device
-    across = constant((1.0, beta[0], beta[1], 1.0), device, dots.dtype).view(2, 2)
-    factor = sides @ (across / temperature)  # of each row, for either side's columns
-    exponentials = (factor @ sides.mT).mul_(dots)
-    if not released:
-        exponentials.diagonal(dim1=1, dim2=2).fill_(NEVER)
-    top = None
-    if max(1, *beta) / temperature > SAFE:
-        top = torch.stack([(exponentials + NEVER * (1 - side[:, None])).amax(2) for side in sides.unbind(2)], 2)
-        exponentials -= top @ sides.mT
-    exponentials.exp_()
-    sums = exponentials @ sides
-    logs = torch.where(sums == 0, NEVER, sums.log() if top is None else sums.log() + top)  # what is not finite stays so
-    other = sides.flip(2)
+    units, rows, _ = u.shape
+    shifted = max(1, *beta) / temperature > SAFE
+    scaled = u * (1 / temperature)
+    # neg = negatives exp(tops), pos = sums exp(positive); a row that is not known has no negatives
+    negatives, tops, positive = u.new_zeros(3, units, rows)
+    sums = torch.ones_like(positive)
+    sizes = [size for present, absent in counts for size in (present, absent, rows - present - absent)]
 
-    # copies of a few numbers that are not waited for
-    is_mean, is_self = (
-        torch.tensor([[name == kind] for name in branches]).to(device, non_blocking=True) for kind in ("mean", "self")
-    )
-    of_side = sides.sum(1, keepdim=True)
-    count = of_side.sum(2) if released else (of_side * sides).sum(2) - 1
-    positive = (logs * sides).sum(2) - count.clamp(min=1).log()
-    own_view = torch.cat([dots.diagonal(half, 1, 2), dots.diagonal(-half, 1, 2)], 1) / temperature
-    positive = torch.where(is_mean, positive, own_view)
-    unit = torch.tensor([k for k in range(units) if branches[k] == "max"], dtype=torch.long)[:, None]
-    if len(unit):
-        unit = unit.to(device, non_blocking=True)
-        row = torch.arange(2 * half, device=device)
-        nearest = _nearest(dots[unit[:, 0]], sides[unit[:, 0]], released)
-        positive[unit[:, 0]] = dots[unit, row, nearest] / temperature
+    def parts(values: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Of each AU, what of [K, M, ...] belongs to the rows where it is present and absent; cut at once, as slicing costs time."""
+        pieces = values.flatten(0, 1).split(sizes)
+        return list(zip(pieces[::3], pieces[1::3]))
 
-    # -log(pos / (pos + neg)) = log(1 + neg / pos); without anything to push away neg is exp(NEVER), and this is 0
-    ratio = (logs * other).sum(2) - positive
-    slope = share * ratio.sigmoid()  # of the loss by log neg, and less it by log pos
-    of_sums = slope[..., None] * torch.where(is_mean[..., None], other - sides, other)
-    of_sums = of_sums * factor / torch.where(sums > 0, sums, 1.0)  # nothing summed: its slope is 0
-    of_dots = (of_sums @ sides.mT).mul_(exponentials)
-    slope = slope / temperature
-    of_self = torch.where(is_self, slope, 0.0)
-    of_dots.diagonal(half, 1, 2).sub_(of_self[:, :half])
-    of_dots.diagonal(-half, 1, 2).sub_(of_self[:, half:])
-    if len(unit):
-        of_dots.index_put_((unit, row, nearest), -slope[unit[:, 0]], accumulate=True)
-    return F.softplus(ratio), of_dots
+    given = [parts(values) for values in (u, scaled, negatives, tops, positive, sums)]
+    kept = []
+    for count, branch, xs, scaled_xs, negs, highest, logs, totals in zip(counts, branches, *given):
+        across = xs[0] @ scaled_xs[1].T
+        both = [across * b for b in beta]
+        for exponentials, dim, neg, top in zip(both, (1, 0), negs, highest):
+            if shifted and across.numel():
+                exponentials -= torch.amax(exponentials, dim, out=top).unsqueeze(dim)
+            torch.sum(exponentials.exp_(), dim, out=neg)
+        divisor = sum(count) if released else None
+        kept.append((both, [_positives(*side, branch, divisor, shifted) for side in zip(xs, scaled_xs, logs, totals)]))
+
+    # -log(pos / (pos + neg)) = log(1 + neg / pos), which is 0 without negatives
+    ratio = negatives.log() + tops - sums.log() - positive
+    slope = ratio.sigmoid() * scale[:, None]  # of the loss by log neg, and less it by log pos
+
+    gradient = torch.zeros_like(u)
+    given = [parts(values) for values in (scaled, gradient, slope / negatives, slope / sums)]
+    for (both, positives), branch, xs, gradients, of_negatives, of_positives in zip(kept, branches, *given):
+        across = both[0].mul_(of_negatives[0][:, None] * beta[0]).add_(both[1].mul_(of_negatives[1] * beta[1]))
+        torch.mm(across, xs[1], out=gradients[0])
+        torch.mm(across.T, xs[0], out=gradients[1])
+        for pairs, x, pulled, pull in zip(positives, xs, gradients, of_positives):
+            if pairs is None:
+                half = len(x) // 2
+                pull = (pull[:half] + pull[half:])[:, None]
+                pulled[:half].addcmul_(x[half:], pull, value=-1)
+                pulled[half:].addcmul_(x[:half], pull, value=-1)
+            elif branch == "mean" and not shifted:  # a symmetric matrix, so that one product serves both ends of a pair
+                pulled.addmm_(pairs.mul_(pull[:, None] + pull), x, alpha=-1)
+            else:
+                pairs *= pull[:, None]
+                pulled.addmm_(pairs, x, alpha=-1).addmm_(pairs.T, x, alpha=-1)
+    return F.softplus(ratio), gradient
 
 
-def _nearest(dots: Tensor, sides: Tensor, released: bool) -> Tensor:
-    """Which positive of 'max' has the largest product with the anchor: dots [k, M, M], sides [k, M, 2] -> [k, M]."""
-    rows = torch.arange(dots.shape[1], device=dots.device)
-    partner = (rows + len(rows) // 2) % len(rows)
-    alike = sides @ sides.mT  # 1 where both are known and agree, else 0
-    if not released:
-        alike[:, rows, rows] = 0
-        alike[:, rows, partner] = 0
-    best, nearest = torch.add(dots, 1 - alike, alpha=NEVER).max(2)
-    return torch.where(best > NEVER / 2, nearest, partner)
+def _positives(
+    x: Tensor, scaled: Tensor, positive: Tensor, sums: Tensor, branch: str, divisor: int | None, shifted: bool
+) -> Tensor | None:
+    """The positives of the m rows of one side of an AU: x [m, D], and divided by the temperature.
+
+    Args:
+        positive, sums: [m], made here: pos = sums exp(positive). ``sums`` is 1 and stays so where there is one positive.
+        divisor: by which 'mean' divides as released, and then an anchor is a positive of itself; None: the corrected form.
+        shifted: exponentials are taken relative to the anchor's largest.
+
+    Returns:
+        [m, m]: the share of row j in d log pos_i / d s_ij, times sums_i; None: the own other view alone.
+    """
+    half = len(x) // 2
+    if branch == "self" or half == 0 or (branch == "max" and divisor is None and half == 1):  # alone with its label
+        torch.linalg.vecdot(x[:half], scaled[half:], out=positive[:half])
+        positive[half:] = positive[:half]
+        return None
+    logits = x @ scaled.T
+    if branch == "max":
+        if divisor is None:
+            for offset in (-half, 0, half):
+                logits.diagonal(offset).fill_(-torch.inf)
+        torch.amax(logits, 1, out=positive)
+        nearest = (logits == positive[:, None]).to(x.dtype)
+        return nearest.div_(nearest.sum(1, keepdim=True))  # several that are as near share it
+    if divisor is None:
+        logits.fill_diagonal_(-torch.inf)
+    positive.fill_(-math.log(divisor or len(x) - 1))
+    if shifted:
+        top = logits.amax(1)
+        logits -= top[:, None]
+        positive += top
+    torch.sum(logits.exp_(), 1, out=sums)
+    return logits
 
 
 def _branches(branch: str | Sequence[str], units: int) -> list[str]:

@@ -106,73 +106,75 @@ def test_without_negatives_there_is_no_loss_and_no_gradient(batch, branch, relea
     assert value.item() == 0 and (u1.grad == 0).all()
 
 
-def sides_of(y, dtype=torch.float32):
-    """[K, M] labels -> [K, M, 2]: which side of the AU a row is on, none if it is not known."""
-    return torch.stack([y == 1, y == 0], 2).to(dtype)
+def ordered(y):
+    """[M] labels -> the rows in the order of their labels (1, 0, unknown), and the numbers of the first two."""
+    rows = [i for value in (1, 0) for i in range(len(y)) if y[i] == value]
+    return rows + [i for i in range(len(y)) if i not in rows], (int((y == 1).sum()), int((y == 0).sum()))
 
 
-def test_released_max_attracts_nothing_and_corrected_max_does(batch):
-    y = torch.cat([batch[2][:, 0]] * 2)[None]
-    dots = torch.eye(2 * B)[None] * 0.5 + 0.4
+def losses_of(u, y, branch, temperature=0.5, beta=(1.2, 0.8), released=False):
+    """anchor_losses of one AU, u [M, D], in the order of the rows as they are."""
+    rows, count = ordered(y)
+    losses, gradient = anchor_losses(u[rows][None], [count], u.new_ones(1), [branch], temperature, beta, released)
+    back = torch.tensor(rows).argsort()
+    return losses[0, back], gradient[0, back]
+
+
+def test_released_max_attracts_nothing_and_corrected_max_does():
+    y = torch.tensor([1, 0, 1, 0, 0] * 2)
+    u = torch.nn.functional.normalize(torch.eye(10) + 1, dim=1)  # all as far from each other
     for released in (True, False):
-        _, slope = anchor_losses(dots, sides_of(y), torch.ones(1, 2 * B), ["max"], 0.5, (1.2, 0.8), released)
-        alike = (y[0][:, None] == y[0]) & ~torch.eye(2 * B, dtype=torch.bool)
-        assert bool((slope[0][alike] < 0).any()) != released
+        attracted, alone = losses_of(u, y, "max", released=released)[1], losses_of(u, y, "self", released=released)[1]
+        others = [0, 2, 5, 7]  # alike with row 0, of whose gradient the parts along the vectors of its own label are looked at
+        along = attracted[0] - (attracted[0] @ u[0]) * u[0]
+        assert bool((along @ u[others].T < -1e-6).any()) != released
+        assert not torch.allclose(attracted, alone)
 
 
 def test_a_lone_label_uses_its_own_other_view_in_max(batch):
     u1, u2, _ = batch
-    labels = torch.zeros(B, K)
-    labels[2] = 1
-    sides = sides_of(torch.cat([labels, labels]).T)
-    u = torch.cat([u1, u2]).permute(2, 0, 1)
-    found, wanted = (anchor_losses(u @ u.mT, sides, sides.sum(2), [name] * K, 0.5, (1, 1), False)[0] for name in ("max", "self"))
-    assert torch.equal(found[:, [2, 2 + B]], wanted[:, [2, 2 + B]]) and not torch.allclose(found, wanted)
+    y = torch.zeros(2 * B)
+    y[[2, 2 + B]] = 1
+    u = torch.cat([u1, u2])[..., 0]
+    found, wanted = (losses_of(u, y, name, beta=(1, 1))[0] for name in ("max", "self"))
+    assert torch.equal(found[[2, 2 + B]], wanted[[2, 2 + B]]) and not torch.allclose(found, wanted)
+
+
+def test_positives_that_are_as_near_share_the_pull_of_max():
+    y = torch.tensor([1, 1, 1, 0] * 2)
+    u = torch.nn.functional.normalize(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    u[2] = u[1] = u[5] = u[6]  # the nearest of row 0
+    gradient = losses_of(u.double(), y, "max")[1]
+    assert torch.isfinite(gradient).all() and torch.allclose(gradient[1], gradient[2]) and torch.allclose(gradient[1], gradient[5])
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.02])  # 0.02 shifts the logits: see SAFE
 @pytest.mark.parametrize("released", [False, True])
-@pytest.mark.parametrize("branch", [*BRANCHES, ["max", "self", "mean"]])
+@pytest.mark.parametrize("branch", BRANCHES)
 def test_gradients_in_float64(batch, branch, released, temperature):
     u1, u2, labels = batch
-    sides = sides_of(torch.cat([labels, labels]).T, torch.float64)
-    share = sides.sum(2) * torch.rand(K, 2 * B, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    branches = [branch] * K if isinstance(branch, str) else branch
-    u = torch.cat([u1, u2]).permute(2, 0, 1).double()
-    dots = (u @ u.mT).requires_grad_()
-
-    def weighed(dots):
-        return (share * anchor_losses(dots, sides, share, branches, temperature, (1.2, 0.8), released)[0]).sum()
-
-    slope, step = anchor_losses(dots.detach(), sides, share, branches, temperature, (1.2, 0.8), released)[1], 1e-6
-    for k, i, j in torch.cartesian_prod(torch.arange(K), torch.arange(2 * B), torch.arange(2 * B)).tolist():
-        ends = []
-        for sign in (1, -1):
-            moved = dots.detach().clone()
-            moved[k, i, j] += sign * step
-            ends.append(weighed(moved).item())
-        assert slope[k, i, j].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-6)
+    for k in range(K):
+        y, u = torch.cat([labels, labels])[:, k], torch.cat([u1, u2])[..., k].double()
+        slope, step = losses_of(u, y, branch, temperature, released=released)[1], 1e-6
+        assert (slope[(y != 0) & (y != 1)] == 0).all()
+        for i, d in torch.cartesian_prod(torch.arange(2 * B), torch.arange(D)).tolist():
+            ends = []
+            for sign in (1, -1):
+                moved = u.clone()
+                moved[i, d] += sign * step
+                ends.append(losses_of(moved, y, branch, temperature, released=released)[0].sum().item())
+            assert slope[i, d].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_the_gradient_reaches_the_vectors(batch, branch):
     u1, u2, labels = (x.double() if x.is_floating_point() else x for x in batch)
-    sides = sides_of(torch.cat([labels, labels]).T, torch.float64)
-    share = sides.sum(2) / 7
-    u = torch.cat([u1, u2]).permute(2, 0, 1).contiguous().requires_grad_()
-    assert torch.autograd.gradcheck(lambda u: _AnchorSum.apply(u, sides, share, [branch] * K, 0.3, (1.2, 0.8), False)[0], u)
-
-
-def test_the_loss_does_not_depend_on_how_many_units_are_worked_on_at_once(batch, monkeypatch):
-    u1, u2, labels = batch
-    found = []
-    for cached in (1, 2 * (2 * B) ** 2, 10**9):  # one AU, two and one, all
-        monkeypatch.setattr("lib.losses.aunce.CACHED", cached)
-        u = u1.clone().requires_grad_()
-        value = aunce_loss(u, u2, labels, ["max", "mean", "max"])
-        found.append((value.item(), torch.autograd.grad(value, u)[0]))
-    for value, grad in found[1:]:
-        assert value == pytest.approx(found[0][0], rel=1e-6) and torch.allclose(grad, found[0][1], atol=1e-7)
+    u = torch.cat([u1, u2]).mT.contiguous().requires_grad_()  # [M, K, D]
+    orders, counts = zip(*(ordered(torch.cat([labels, labels])[:, k]) for k in range(K)))
+    scale = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64)
+    for branches in ([branch] * K, ["max", branch, "self"]):
+        rest = (torch.tensor(orders), counts, scale, branches, 0.3, (1.2, 0.8), False)
+        assert torch.autograd.gradcheck(lambda u: _AnchorSum.apply(u, *rest), u)
 
 
 def test_log_space_survives_any_temperature(batch):
@@ -203,13 +205,11 @@ def test_a_scalar_in_float32_under_autocast_and_for_any_label_type(batch):
     assert half.dtype == plain.dtype == torch.float32 and half.item() == pytest.approx(plain.item(), rel=0.02)
 
 
-def test_vectors_are_unit_or_zero(batch, monkeypatch):
+def test_vectors_are_unit_or_zero(batch):
     u1, u2, labels = batch
     nodes = torch.randn(B, D, K, generator=torch.Generator().manual_seed(0))
-    for cached in (1, 10**9):  # one AU at a time, all at once
-        monkeypatch.setattr("lib.losses.aunce.CACHED", cached)
-        with pytest.raises(ValueError, match=r"u1, u2: expected vectors of length 1 \(or 0\).*got lengths from 1 to 7.9; norm"):
-            aunce_loss(nodes * 2, u2, labels, "mean")
+    with pytest.raises(ValueError, match=r"u1, u2: expected vectors of length 1 \(or 0\).*got lengths from 1 to 7.9; norm"):
+        aunce_loss(nodes * 2, u2, labels, "mean")
     longer, zero, broken = u1.clone(), u1.clone(), u1.clone()
     longer[3, :, 1] *= 1.02
     zero[3, :, 1] = 0
