@@ -120,7 +120,7 @@ class _AnchorSum(torch.autograd.Function):
         of_units = torch.arange(units, device=u.device)
         ordered = u.flatten(0, 1).index_select(0, (order * units + of_units[:, None]).flatten()).view(units, rows, width)
         losses, gradient = anchor_losses(ordered, counts, scale, branches, temperature, beta, released)
-        back = order.argsort(1).T + of_units * rows
+        back = torch.empty_like(order).scatter_(1, order, torch.arange(rows, device=u.device).expand_as(order)).T + of_units * rows
         ctx.save_for_backward(gradient.flatten(0, 1).index_select(0, back.flatten()).view_as(u))
         return (losses.sum(1) * scale).sum()
 
@@ -162,9 +162,10 @@ def anchor_losses(
         pieces = values.flatten(0, 1).split(sizes)
         return list(zip(pieces[::3], pieces[1::3]))
 
-    given = [parts(values) for values in (u, scaled, negatives, tops, positive, sums)]
+    scaled_parts = parts(scaled)
+    given = [parts(values) for values in (u, negatives, tops, positive, sums)]
     kept = []
-    for count, branch, xs, scaled_xs, negs, highest, logs, totals in zip(counts, branches, *given):
+    for count, branch, scaled_xs, xs, negs, highest, logs, totals in zip(counts, branches, scaled_parts, *given):
         across = xs[0] @ scaled_xs[1].T
         both = [across * b for b in beta]
         for exponentials, dim, neg, top in zip(both, (1, 0), negs, highest):
@@ -179,8 +180,8 @@ def anchor_losses(
     slope = ratio.sigmoid() * scale[:, None]  # of the loss by log neg, and less it by log pos
 
     gradient = torch.zeros_like(u)
-    given = [parts(values) for values in (scaled, gradient, slope / negatives, slope / sums)]
-    for (both, positives), branch, xs, gradients, of_negatives, of_positives in zip(kept, branches, *given):
+    given = [parts(values) for values in (gradient, slope / negatives, slope / sums)]
+    for (both, positives), branch, xs, gradients, of_negatives, of_positives in zip(kept, branches, scaled_parts, *given):
         across = both[0].mul_(of_negatives[0][:, None] * beta[0]).add_(both[1].mul_(of_negatives[1] * beta[1]))
         torch.mm(across, xs[1], out=gradients[0])
         torch.mm(across.T, xs[0], out=gradients[1])
