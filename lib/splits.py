@@ -83,8 +83,8 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
             left to learn from.
     """
     if "fold" not in table.rows or "identity" not in table.rows:
-        raise DatasetError(f"{root}: test_folds: this set has no folds of its own (bp4d, disfa, disfa_plus and au_lists have); got the columns"
-                           f" {', '.join(table.columns)}")  # fmt: skip
+        raise DatasetError(f"{root}: test_folds: this set has no folds of its own (bp4d, disfa, disfa_plus and au_lists have); got the"
+                           f" columns {', '.join(table.columns)}")  # fmt: skip
     if "split" in table.rows:
         raise DatasetError(f"{root}: test_folds: the column 'split' says already who is tested; take it out, or test_folds")
     fold, person = table.column("fold"), table.column("identity")

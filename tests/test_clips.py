@@ -111,8 +111,8 @@ def test_short_clips_are_named_and_counted():
     table = make_table({i: range(2 if i < 12 else 9) for i in range(20)})
     index = ClipIndex(table, fps=25 / 6, interval=1.0, hard_interval=None)
     assert index.left_out == {i: 2 for i in range(12)}
-    notice = "12 of 20 clips are too short and left out: number (frames) 0 (2), 1 (2), 2 (2), 3 (2), 4 (2), 5 (2), 6 (2), 7 (2), 8 (2), 9 (2), ..."
-    assert index.notice() == notice
+    first = ", ".join(f"{i} (2)" for i in range(10))
+    assert index.notice() == f"12 of 20 clips are too short and left out: number (frames) {first}, ..."
     assert set(table.column("clip")[index.draw(seeded())[:, 0].numpy()]) == set(range(12, 20))
     assert ClipIndex(make_table({1: range(9)}), fps=25 / 6, interval=1.0, hard_interval=None).notice() is None
     rows = table.rows.assign(file=[f"faces/id{clip}/vid/{frame}.jpg" for clip, frame in zip(table.column("clip"), table.column("frame"))])

@@ -31,8 +31,8 @@ ABOUT = Description(
     where="ask the University of Denver for DISFA+; the images come with it, faces that you crop go into img/ in the same tree",
     tree="Labels/SN001/<trial>/AU1.txt ... AU26.txt    (lines 000.jpg 0: image and intensity; other lines above them are heads)\n"
          "Images/SN001/<trial>/000.jpg ...             (or img_256x256/, img/, Aligned/)",
-    counts=f"{len(SUBJECTS)} people, all of them in DISFA too, {len(UNITS)} label files each trial (AU {', '.join(map(str, UNITS))}); how many"
-           " frames there are is nowhere stated, so it is not checked",
+    counts=f"{len(SUBJECTS)} people, all of them in DISFA too, {len(UNITS)} label files each trial (AU {', '.join(map(str, UNITS))});"
+           " how many frames there are is nowhere stated, so it is not checked",
 )  # fmt: skip
 
 

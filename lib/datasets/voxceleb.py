@@ -45,9 +45,9 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
     """Open the clips; no pixel is read yet, and the table's ``image_size`` is None without the option.
 
     Columns: ``identity`` (the number in idXXXXX; without vox1_meta.csv the rank of the celebrity's name), ``clip``
-    (position in the list or in natural order), ``frame`` (place in the clip by the files' numbers: where frames are missing their places stay free),
-    ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test for the test people
-    of the official verification split (folder test_wav, or Set = test in the metadata).
+    (position in the list or in natural order), ``frame`` (place in the clip by the files' numbers: where frames are missing
+    their places stay free), ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test
+    for the test people of the official verification split (folder test_wav, or Set = test in the metadata).
 
     Gaps in the frame numbers, clips of a single frame, clips left out and frames without landmarks are in the table's notes,
     counted and named.

@@ -24,9 +24,10 @@ PARTS = ("apgd_t", "fab_t", "square")  # of AutoAttack, shown by themselves; its
 def attack_panels(encoder: Encoder, name: str, faces, params: ProbeParams, device: torch.device, seed: int, count: int) -> dict:
     """{'attacks': the iterations of lib.degrade.attacks, 'strong_attacks': all others}, each on ``count`` test items.
 
-    Of the first items those are shown that the model gets right: AutoAttack leaves the others as they are. Through ``encoder`` (called ``name``) and the probe of the first task that ``faces`` allow: expression, where it is known. Those
-    that need classes are shown where the task has some, dodging where each person has another picture. ``params`` give the budget
-    and the steps; what is shown does not depend on which attacks are measured.
+    Of the first items those are shown that the model gets right: AutoAttack leaves the others as they are. Through ``encoder``
+    (called ``name``) and the probe of the first task that ``faces`` allow: expression, where it is known. Those that need classes
+    are shown where the task has some, dodging where each person has another picture. ``params`` give the budget and the steps;
+    what is shown does not depend on which attacks are measured.
     """
     with held_still(encoder):
         first = next(iter(items_of(faces, params)[0]))

@@ -30,7 +30,11 @@ from lib.training import train
 
 PREPARED = Path("work/prepared")
 COMMITTED = Path("reports/results.csv")
-SHOWN = {"clean": ("clean", "clean", "accuracy"), "under corruptions": ("corruption", "mean", "drop"), "under attacks": ("attack", "mean", "drop")}
+SHOWN = {
+    "clean": ("clean", "clean", "accuracy"),
+    "under corruptions": ("corruption", "mean", "drop"),
+    "under attacks": ("attack", "mean", "drop"),
+}
 TASKS = {"expression": ("rendered", "expression"), "ORL": ("orl", "verification")}
 
 

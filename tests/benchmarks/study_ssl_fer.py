@@ -171,15 +171,16 @@ def ablation(results: pd.DataFrame) -> str:
         cells = " | ".join(f"{v:.1f} [{low:.1f}, {high:.1f}]" for v, low, high in (found[row, c] for c in COLUMNS))
         lines.append(f"| {names.look(row).label} | {cells} |")
     lines += [
-        "", f"Difference from {names.look(BASE).label}, seed by seed on the same people, with Student's t interval over the {seeds} seeds (it says"
-        f" how sure the difference is for these people, not for others; {len(ROWS) - 1} rows x {len(COLUMNS)} columns were looked at, so that a few"
-        " intervals leave 0 out by chance):", "",
+        "", f"Difference from {names.look(BASE).label}, seed by seed on the same people, with Student's t interval over the {seeds} seeds"
+        f" (it says how sure the difference is for these people, not for others; {len(ROWS) - 1} rows x {len(COLUMNS)} columns were looked at,"
+        " so that a few intervals leave 0 out by chance):", "",
         "| row | " + " | ".join(COLUMNS) + " |", "|:--|" + "--:|" * len(COLUMNS),
     ]  # fmt: skip
     for row in ROWS:
         if row != BASE:
             cells = (difference(results, row, column) for column in COLUMNS)
-            lines.append(f"| {names.look(row).label} | " + " | ".join(f"{m:+.1f} [{low:+.1f}, {high:+.1f}]" for m, low, high in cells) + " |")
+            cells = " | ".join(f"{m:+.1f} [{low:+.1f}, {high:+.1f}]" for m, low, high in cells)
+            lines.append(f"| {names.look(row).label} | {cells} |")
     return "\n".join([*lines, "", "## What it shows", "", *findings(found, results), ""])
 
 
@@ -201,13 +202,15 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
         f"Best clean accuracy: {label(best)}, {found[best, 'Acc'][0]:.1f}; {label(BASE)} {found[BASE, 'Acc'][0]:.1f}. Over seeds, "
         + (f"{', '.join(map(label, surer))} are above it beyond the t interval." if surer else "no row is above it beyond the t interval."),
         f"Raw pixels score {found['raw_pixels', 'Acc'][0]:.1f}: "
-        + (f"above them are {', '.join(map(label, above))}." if above else "above every row: on these faces a linear probe of the pixels does better than all of them."),
+        + (f"above them are {', '.join(map(label, above))}." if above
+           else "above every row: on these faces a linear probe of the pixels does better than all of them."),
         f"The untrained network scores {found['untrained', 'Acc'][0]:.1f}: "
-        + (f"{', '.join(map(label, below))} stay below it, so these runs are too short to say anything about them." if below else "below every row."),
+        + (f"{', '.join(map(label, below))} stay below it, so these runs are too short to say anything about them." if below
+           else "below every row."),
         f"With as many images a step as HardNeg's rows, {label(WIDE)} scores {found[WIDE, 'Acc'][0]:.1f}, {apart(WIDE, BASE)} from"
         f" {label(BASE)}. HardNeg's rows less it: " + "; ".join(f"{label(row)} {apart(row, WIDE)}" for row in hard) + ".",
-        f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels {kept['raw_pixels']:.1f}: a larger drop is mostly a"
-        " higher start, and no strategy is made against corruptions.",
+        f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels {kept['raw_pixels']:.1f}: a larger drop is"
+        " mostly a higher start, and no strategy is made against corruptions.",
     ]  # fmt: skip
     return [f"- {sentence}" for sentence in said]
 
@@ -264,7 +267,8 @@ def main() -> None:
     about = {
         "command": f"python -m tests.benchmarks.study_ssl_fer --seeds {options.seeds}", "machine": machine(), "versions": versions(),
         "demo": asdict(demo) | {"frames_per_clip": FRAMES}, "prepare": asdict(params.prepare), "network": asdict(params.network),
-        "views": asdict(params.views), "schedule": asdict(SCHEDULE), "schedules_of_their_own": {WIDE: asdict(WIDE_SCHEDULE)}, "probe": asdict(PROBE),
+        "views": asdict(params.views), "schedule": asdict(SCHEDULE), "schedules_of_their_own": {WIDE: asdict(WIDE_SCHEDULE)},
+        "probe": asdict(PROBE),
         "rows": {row: {"method": method, **asdict(settings_of(row))} for row, (method, _) in ROWS.items()},
     }  # fmt: skip
     with write_aside(OUT / "settings.json") as aside:

@@ -28,7 +28,9 @@ def test_a_polygons_cover_is_its_share_of_each_pixel():
     assert np.allclose(polygon_cover(outline.flip(1), (20, 21))[0, 0], got, atol=1e-6)  # either way round
 
 
-@pytest.mark.parametrize(("severity", "hidden", "seen"), [(1, (), (30, 33, 51)), (3, (57, 62), (27, 36, 45, 40)), (5, (57, 62, 33, 30), (37, 43, 19, 24))])
+@pytest.mark.parametrize(("severity", "hidden", "seen"), [
+    (1, (), (30, 33, 51)), (3, (57, 62), (27, 36, 45, 40)), (5, (57, 62, 33, 30), (37, 43, 19, 24)),
+])  # fmt: skip
 def test_a_mask_hides_what_it_should(severity, hidden, seen):
     shown = covered("mask", severity)[0]
     places = mean_landmarks(WHITE)[0].round().long()

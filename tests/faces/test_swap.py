@@ -27,7 +27,8 @@ def faces():
     images = torch.nn.functional.interpolate(torch.rand(6, 3, 7, 7, generator=g), (SIDE, SIDE), mode="bicubic").clamp(0.05, 0.95)
     mean = (torch.tensor(MEAN_FACE) - 0.5) * 0.7 * SIDE + SIDE / 2
     landmarks = torch.stack([turned(mean, a, s, d) for a, s, d in (
-        (0.0, 1.0, [0.0, 0.0]), (0.2, 0.9, [2.0, -1.0]), (-0.3, 1.1, [-1.0, 2.0]), (0.1, 0.8, [3.0, 0.0]), (0.0, 1.0, [0.0, 3.0]), (-0.1, 1.0, [1.0, 1.0]),
+        (0.0, 1.0, [0.0, 0.0]), (0.2, 0.9, [2.0, -1.0]), (-0.3, 1.1, [-1.0, 2.0]), (0.1, 0.8, [3.0, 0.0]),
+        (0.0, 1.0, [0.0, 3.0]), (-0.1, 1.0, [1.0, 1.0]),
     )])  # fmt: skip
     return images, landmarks + torch.randn(6, 68, 2, generator=g) * 0.3
 
@@ -57,7 +58,8 @@ def slow_swap(head, head_points, face, face_points, released):
     taps = int(0.6 * apart)
     taps += taps % 2 == 0
     sigma = 0.3 * ((taps - 1) * 0.5 - 1) + 0.8
-    blur = lambda c: gaussian_filter1d(gaussian_filter1d(c, sigma, 1, mode="mirror", radius=taps // 2), sigma, 2, mode="mirror", radius=taps // 2)  # noqa: E731
+    settings = {"mode": "mirror", "radius": taps // 2}
+    blur = lambda c: gaussian_filter1d(gaussian_filter1d(c, sigma, 1, **settings), sigma, 2, **settings)  # noqa: E731
     blurred = blur(warped) * 255
     blurred = blurred + 128 * (blurred <= 1)
     inner = warped * 255 * blur(head) * 255 / blurred

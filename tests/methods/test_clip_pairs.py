@@ -23,7 +23,8 @@ def table(clips=6, frames=5, landmarks=True, short=0):
     lengths = [2] * short + [frames] * (clips - short)
     rows = pd.DataFrame([(c, f, c // 2) for c, n in enumerate(lengths) for f in range(n)], columns=["clip", "frame", "identity"])
     points = np.zeros((len(rows), 68, 2), np.float32) if landmarks else None
-    return FaceTable(name="set", source="drawn", licence="-", credit="-", image_size=(16, 16), rows=rows, reader=Nothing(), landmarks=points)
+    about = {"name": "set", "source": "drawn", "licence": "-", "credit": "-"}
+    return FaceTable(**about, image_size=(16, 16), rows=rows, reader=Nothing(), landmarks=points)
 
 
 def draw(epoch):

@@ -22,7 +22,10 @@ def images():
     return torch.rand(2, 3, 48, 40, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("config", [PLAIN, RESTORING, EncoderConfig(16, "pixels"), EncoderConfig(16, "pixels", {}, {"stages": 1}), EncoderConfig(32, "resnet10t", TINY, photometric=True, keep_image=True)])
+@pytest.mark.parametrize("config", [
+    PLAIN, RESTORING, EncoderConfig(16, "pixels"), EncoderConfig(16, "pixels", {}, {"stages": 1}),
+    EncoderConfig(32, "resnet10t", TINY, photometric=True, keep_image=True),
+])  # fmt: skip
 def test_file_round_trip(config, images, tmp_path):
     encoder = Encoder(config).eval()
     save_encoder(encoder, tmp_path / "encoder.safetensors")
