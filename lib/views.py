@@ -78,14 +78,37 @@ def uniform(images: Tensor, low: float, high: float, generator: Generator) -> Te
     return torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) * (high - low) + low
 
 
+def uniforms(images: Tensor, ranges: tuple[tuple[float, float], ...], generator: Generator) -> Tensor:
+    """One number an image in each of ``ranges``, [R, B]: drawn at once, as a GPU takes as long for few numbers as for many."""
+    low = constant(tuple(low for low, _ in ranges), images.device)
+    extent = constant(tuple(high - low for low, high in ranges), images.device)
+    return torch.rand(len(ranges), len(images), generator=generator, device=images.device) * extent[:, None] + low[:, None]
+
+
+def affine_grid(theta: Tensor, images: Tensor) -> Tensor:
+    """Where in ``images`` each pixel of maps [B, 2, 3] lies: [B, H, W, 2] for grid_sample without aligned corners."""
+    if theta.device.type == "cpu":  # to the last bit what the committed run was trained with
+        return F.affine_grid(theta, images.shape, align_corners=False).to(images.dtype)
+    return sum_grid(theta, images.shape[2:]).to(images.dtype)
+
+
+def sum_grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
+    """What torch's affine_grid gives, but for rounding: what a pixel's column adds and what its row adds.
+
+    torch writes [B, H, W, 3] numbers in three goes and multiplies them by matrices of two columns: several times the memory.
+    """
+    y, x = (((2 * torch.arange(n, device=theta.device, dtype=theta.dtype) + 1) / n - 1)[:, None] for n in size)
+    across, down, start = theta[:, None].unbind(3)  # each [B, 1, 2]
+    return (x * across)[:, None] + (y * down + start)[:, :, None]
+
+
 @at_full_precision
 def window_crop(images: Tensor, share: float, generator: Generator) -> Tensor:
     """An upright window of ``share`` of each side anywhere in each image, resized back, half of the images mirrored."""
-    dx, dy, mirror = (uniform(images, -1, 1, generator).flatten() for _ in range(3))
+    dx, dy, mirror = uniforms(images, ((-1, 1),) * 3, generator)
     sign, none = torch.where(mirror < 0, -share, share), torch.zeros_like(dx)
     theta = torch.stack([sign, none, dx * (1 - share), none, none + share, dy * (1 - share)], 1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, images.shape, align_corners=False).to(images.dtype)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images, affine_grid(theta, images), padding_mode="reflection", align_corners=False)
 
 
 def cut_mix(images: Tensor, probability: float, generator: Generator, largest: float = 0.5) -> Tensor:
@@ -109,24 +132,15 @@ def cut_mix(images: Tensor, probability: float, generator: Generator, largest: f
 @at_full_precision
 def random_crop(images: Tensor, least_area: float, rotation: float, generator: Generator) -> Tensor:
     """Crop (area share in [least_area, 1], aspect ratio 3/4 to 4/3), rotate, mirror half of the images: one resampling."""
-    area, log_aspect, angle, dx, dy, mirror = (
-        uniform(images, low, high, generator).flatten()
-        for low, high in ((least_area, 1), (-0.2877, 0.2877), (-rotation, rotation), (-1, 1), (-1, 1), (-1, 1))
-    )
-    aspect = log_aspect.exp().sqrt()
-    width, height = (area.sqrt() * aspect).clamp(max=1), (area.sqrt() / aspect).clamp(max=1)
-    angle = angle.deg2rad()
-    sign = torch.where(mirror < 0, -1.0, 1.0)
+    ranges = ((least_area, 1), (-0.2877, 0.2877), (-rotation, rotation), (-1, 1), (-1, 1), (-1, 1))
+    area, log_aspect, angle, dx, dy, mirror = uniforms(images, ranges, generator)
+    side, aspect, angle = area.sqrt(), log_aspect.exp().sqrt(), angle.deg2rad()
+    width, height = (side * aspect).clamp(max=1), (side / aspect).clamp(max=1)
+    cos, sin, mirrored = angle.cos(), angle.sin(), torch.where(mirror < 0, -width, width)
     # output coordinates -> input coordinates; the crop's centre keeps the crop inside the image
-    theta = torch.stack(
-        [
-            torch.stack([sign * width * angle.cos(), -height * angle.sin(), dx * (1 - width)], 1),
-            torch.stack([sign * width * angle.sin(), height * angle.cos(), dy * (1 - height)], 1),
-        ],
-        1,
-    )
-    grid = F.affine_grid(theta, images.shape, align_corners=False).to(images.dtype)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    theta = [mirrored * cos, -height * sin, dx * (1 - width), mirrored * sin, height * cos, dy * (1 - height)]
+    theta = torch.stack(theta, 1).view(-1, 2, 3)
+    return F.grid_sample(images, affine_grid(theta, images), padding_mode="reflection", align_corners=False)
 
 
 def luma(images: Tensor) -> Tensor:
@@ -140,8 +154,9 @@ def colour_jitter(images: Tensor, strength: float, grey: float, generator: Gener
 
     Nothing is clamped before the end, so together they are one affine map of an image's colours: two passes over the pixels.
     """
-    brightness, contrast, saturation = (uniform(images, 1 - strength, 1 + strength, generator)[:, :, 0] for _ in range(3))
-    saturation = torch.where(uniform(images, 0, 1, generator)[:, :, 0] < grey, torch.zeros_like(saturation), saturation)
+    ranges = ((1 - strength, 1 + strength),) * 3 + ((0, 1),)
+    brightness, contrast, saturation, draw = uniforms(images, ranges, generator)[:, :, None, None]
+    saturation = saturation.masked_fill(draw < grey, 0.0)
     luma_of = constant(GREY, images.device, images.dtype).view(1, 1, 3)
     mean = brightness * (luma_of.mT * images.mean((2, 3)).unsqueeze(2)).sum(1, keepdim=True)  # grey: what contrast shrinks towards
     own = saturation * torch.eye(3, device=images.device, dtype=images.dtype)
@@ -154,12 +169,11 @@ def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
     """Turn each image's hue by an angle in [-largest, largest], as a share of the circle; HSV's value and chroma stay."""
     turn = uniform(images, -largest, largest, generator)
     red, green, blue = images.split(1, 1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    is_red, is_green = value == red, value == green
-    hue = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
-    hue = hue.div_(chroma.clamp(min=1e-30))  # grey has no hue and no chroma: any will do
-    hue = hue.add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))).add_(6 * turn).remainder_(6)
+    value, least = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
+    chroma = torch.sub(value, least, out=least)
+    hue = torch.where(value == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4))
+    hue = torch.where(value == red, green - blue, hue)  # times chroma
+    hue = torch.addcdiv(6 * turn, hue, chroma.clamp(min=1e-30), out=hue).remainder_(6)  # grey has no hue and no chroma: any will do
     # as the hue goes around, each channel falls from the largest value to the least and rises again, along ramps of a sixth
     centre, outward, height = (
         constant(numbers, images.device, images.dtype).view(1, 3, 1, 1)
@@ -173,14 +187,13 @@ def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
 def random_blur(images: Tensor, probability: float, generator: Generator, largest: float = 1.0, radius: int = 3) -> Tensor:
     """Gaussian blur of a random sigma in [0.1, largest] px on a share of the images; 2 radius + 1 taps, per-image weights."""
     batch, channels = images.shape[:2]
-    sigma = uniform(images, 0.1, largest, generator).flatten()
+    sigma, draw = uniforms(images, ((0.1, largest), (0, 1)), generator)
     x = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (x / sigma[:, None]) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)
-    chosen = uniform(images, 0, 1, generator).flatten() < probability
-    kernel = torch.where(chosen[:, None], kernel, (x == 0).to(kernel))  # the others keep their pixels as they are
+    kernel = torch.where(draw[:, None] < probability, kernel, (x == 0).to(kernel))  # the others keep their pixels as they are
     flat = F.pad(images, (radius,) * 4, mode="reflect").flatten(0, 1)[None]
-    kernel = kernel.repeat_interleave(channels, 0)
+    kernel = kernel[:, None].expand(-1, channels, -1).flatten(0, 1)
     flat = F.conv2d(flat, kernel[:, None, None, :], groups=batch * channels)
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=batch * channels)
     return flat.reshape(images.shape).clamp_(0, 1)  # white can come out a rounding error whiter
@@ -204,6 +217,5 @@ def quadrant_crops(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor
         centre = torch.stack([quadrant % 2, quadrant // 2], 1) - 0.5  # -0.5 or 0.5: a quadrant's centre, in [-1, 1]
         scale = 0.4 * torch.eye(2, device=images.device).expand(len(images), 2, 2)
         theta = torch.cat([scale, centre[:, :, None]], 2).to(images.dtype)
-        grid = F.affine_grid(theta, images.shape, align_corners=False)
-        crops.append(F.grid_sample(images, grid, padding_mode="reflection", align_corners=False))
+        crops.append(F.grid_sample(images, affine_grid(theta, images), padding_mode="reflection", align_corners=False))
     return crops[0], crops[1]

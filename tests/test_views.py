@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 from lib import views as lib_views
 from lib.views import (
     Views, colour_jitter, cut_mix, gradient_magnitude, hue_jitter, quadrant_crops, random_blur, random_crop, random_view,
-    window_crop,
+    sum_grid, window_crop,
 )  # fmt: skip
 
 
@@ -80,6 +80,14 @@ def test_a_crop_without_rotation_shows_nothing_but_the_image():
     assert crop.min() >= 0.2 - 1e-6 and crop.max() <= 0.8 + 1e-6
     span = crop.amax((1, 2, 3)) - crop.amin((1, 2, 3))
     assert span.min() > 0.6 * 0.3 and span.max() <= 0.6 + 1e-6  # no crop is narrower than area and aspect ratio allow
+
+
+@pytest.mark.parametrize("size", [(12, 12), (5, 9), (1, 1)])
+def test_the_grid_of_other_devices_is_torchs(size):
+    theta = torch.randn(3, 2, 3, generator=seeded(), dtype=torch.float64)
+    expected = torch.nn.functional.affine_grid(theta, [3, 1, *size], align_corners=False)
+    assert torch.allclose(sum_grid(theta, size), expected, atol=1e-12)
+    assert torch.allclose(sum_grid(theta.float(), size), expected.float(), atol=1e-5)
 
 
 def test_half_of_the_crops_are_mirrored():

@@ -1,14 +1,15 @@
 """Convex hulls of landmarks as masks, for a whole batch at once.
 
-A scanline cuts a convex hull in an interval. Its ends are the outermost of the places where the line cuts segments between
-any two of the points, and no segment reaches further out than the hull's own edges: so the order of the edges need not be
-known, and a segment too many does no harm.
+A hull is where all the half-planes of its edges meet. So a scanline cuts it between the rightmost of the places where it cuts the
+lines through edges on the left, and the leftmost of those on the right: no segment's own ends, nor the edges' order, need be known.
 """
 
 import torch
 from torch import Tensor
 
 SCANLINES = 2  # a pixel row, where edges are soft; sideways the cover is exact
+ROUNDING = 4e-7  # of an area in float32, as a share of the square of how far the points lie from their mean
+SHORTEST = 1e-3  # edge, as a share of that distance: the direction of a shorter one is mostly rounding
 
 
 def hull_cover(points: Tensor, size: tuple[int, int], hard: bool = False) -> Tensor:
@@ -29,41 +30,49 @@ def hull_cover(points: Tensor, size: tuple[int, int], hard: bool = False) -> Ten
         raise ValueError(f"points: expected float [B, R >= 3, 2], got {points.dtype} {list(points.shape)}")
     height, width = size
     lines = 1 if hard else SCANLINES
+    known = torch.isfinite(points).all(2).all(1)[:, None, None]
+    points = points.where(known, points.new_zeros(()))
+    mean = points.mean(1, keepdim=True)
     line = (torch.arange(height * lines, device=points.device, dtype=points.dtype) + 0.5) / lines - 0.5
-    known = torch.isfinite(points).all(2).all(1)
-    start, end = _edges(points.where(known[:, None, None], 0.0)).unbind(2)
-    top, bottom = (pick(start[..., 1], end[..., 1])[..., None] for pick in (torch.minimum, torch.maximum))
-    slope = (end[..., 0] - start[..., 0]) / torch.where(end[..., 1] == start[..., 1], 1.0, end[..., 1] - start[..., 1])
-    # a level segment is cut at one end; its other end belongs to other segments
-    crossing = start[..., 0, None] + (line - start[..., 1, None]) * slope[..., None]
-    cut = (top <= line) & (line <= bottom) & known[:, None, None]
-    # beyond the borders where nothing is cut: finite, so that the difference below is 0
-    left = torch.where(cut, crossing, float("inf")).amin(1).clamp(max=width + 1)[..., None]
-    right = torch.where(cut, crossing, float("-inf")).amax(1).clamp(min=-2)[..., None]
-    across = torch.arange(width, device=points.device, dtype=points.dtype)
+    left, right = _cuts(points - mean, line - mean[..., 1])
+    left, right = ((end + mean[..., 0]).clamp(-2, width + 1)[..., None] for end in (left, right))
+    top, bottom = torch.aminmax(points[..., 1], dim=1, keepdim=True)
+    right = right.where(((top <= line) & (line <= bottom) & known[..., 0])[..., None], -3.0)  # left of all that is left
     if hard:
-        cover = ((left <= across) & (across <= right)).to(points.dtype)
-    else:
-        cover = (across + 0.5).clamp(left, right).sub_((across - 0.5).clamp(left, right))  # the part of [left, right] in it
-        cover = cover.unflatten(1, (height, lines)).mean(2)
-    return cover[:, None]
+        across = torch.arange(width, device=points.device, dtype=points.dtype)
+        return ((left <= across) & (across <= right)).to(points.dtype)[:, None]
+    # how much of [left, right] lies before each border between two pixels: what is added from one to the next is in the pixel
+    borders = torch.arange(width + 1, device=points.device, dtype=points.dtype) - 0.5
+    return borders.clamp(left, right).unflatten(1, (height, lines)).mean(2).diff(dim=2)[:, None]
 
 
-def _edges(points: Tensor) -> Tensor:
-    """[B, 2R, 2, 2]: 2R of the segments between two points, the hull's edges among them.
+def _cuts(points: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and largest x [B, L] of the hull of points [B, R, 2] about 0 at the heights ``line`` [B, L], where they cut it."""
+    edge, (along, down) = _edges(points)
+    x, y = points.unbind(2)
+    slope = torch.where(edge & (down != 0), along / down, 0.0)
+    start = x - y * slope
+    # a level edge bounds neither side; upwards (y points down) the hull is to the right of its edge
+    left = start.masked_fill(~(edge & (down < 0)), float("-inf"))[..., None]
+    right = start.masked_fill(~(edge & (down > 0)), float("inf"))[..., None]
+    left, right = (torch.addcmul(bound, slope[..., None], line[:, None]) for bound in (left, right))
+    low, high = torch.aminmax(x, dim=1, keepdim=True)
+    return left.amax(1).clamp(low, high), right.amin(1).clamp(low, high)
 
-    A segment is an edge when all points lie on one side of its line. Of more than 2R such segments (points in a row) the
-    longest are taken: they cover the shorter ones.
+
+def _edges(points: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The hull's edge that begins in each point: whether there is one [B, R], and the way (x, y) to its other end, [B, R] each.
+
+    From i to j is an edge when no point lies to its left; of several (points in a row) the longest. Twice the area of the triangle
+    i, j, k is p_i x p_j + p_j x p_k - p_i x p_k.
     """
-    count = points.shape[1]
-    one, other = torch.triu_indices(count, count, 1, device=points.device)
-    centred = points - points.mean(1, keepdim=True)
-    start, end = centred[:, one], centred[:, other]
-    along = end - start
-    across = torch.stack([-along[..., 1], along[..., 0]], -1)
-    side = torch.baddbmm(-(across * start).sum(-1, keepdim=True), across, centred.mT)  # of each point [B, pairs, R]
-    low, high = torch.aminmax(side, dim=2)
-    rounding = 1e-5 * torch.maximum(-low, high).amax(1, keepdim=True)
-    edge = (low >= -rounding) | (high <= rounding)
-    best = torch.topk(edge * along.norm(dim=-1), min(2 * count, len(one)), sorted=False).indices
-    return torch.stack([points[:, one], points[:, other]], 2).gather(1, best[:, :, None, None].expand(-1, -1, 2, 2))
+    x, y = points.unbind(2)
+    products = x[:, :, None] * y[:, None]
+    products = products - products.mT  # [B, i, j]
+    least = (products[:, None] - products[:, :, None]).amin(3).add_(products)  # over k of [B, i, j, k]
+    along, down = (c[:, None] - c[:, :, None] for c in (x, y))  # from i to j
+    length = along.square() + down.square()
+    scale = (x.square() + y.square()).amax(1)[:, None, None]
+    edge = (least >= -ROUNDING * scale) & (length > SHORTEST**2 * scale)
+    longest, other = torch.where(edge, length, -1.0).max(2, keepdim=True)
+    return longest[..., 0] > 0, tuple(way.gather(2, other)[..., 0] for way in (along, down))

@@ -48,8 +48,8 @@ def cover_part(images: Tensor, landmarks: Tensor, part: Tensor, chosen: Tensor, 
     y = torch.arange(images.shape[2], device=images.device, dtype=images.dtype).view(1, -1, 1)
     x = torch.arange(images.shape[3], device=images.device, dtype=images.dtype).view(1, 1, -1)
     (cx, cy), (rx, ry) = centre.T[:, :, None, None], radius.T[:, :, None, None]
-    inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1
-    inside &= (chosen & known(landmarks))[:, None, None]
+    left = (1 - ((y - cy) / ry) ** 2).masked_fill(~(chosen & known(landmarks))[:, None, None], -1.0)  # of the width, squared
+    inside = ((x - cx) / rx) ** 2 <= left
     return torch.where(inside[:, None], images.mean((2, 3), keepdim=True), images)
 
 

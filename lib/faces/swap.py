@@ -24,7 +24,7 @@ LARGEST_RATIO = 4.0  # of the two faces' sizes: beyond, landmarks are wrong rath
 
 
 class Swapped(NamedTuple):
-    """images [B, 3, H, W] in [0, 1]; landmarks [B, 68, 2] of what is seen there: the inner face's own; done [B] bool: False
+    """images [k B, 3, H, W] in [0, 1]; landmarks [k B, 68, 2] of what is seen there: the inner face's own; done [k B] bool: False
     where the swap failed or was not wanted, and image and landmarks are those of the face."""
 
     images: Tensor
@@ -41,50 +41,63 @@ def swap_faces(
     A swap fails where landmarks are not finite, lie in one place, or differ in size by more than 4 times.
 
     Args:
-        heads, faces: [B, 3, H, W] in [0, 1]. head_landmarks, face_landmarks: [B, 68, 2] in pixels.
+        heads: [B, 3, H, W] in [0, 1]. faces: [k B, 3, H, W]; face i gets head i mod B, which is blurred once for its k faces.
+        head_landmarks, face_landmarks: [B, 68, 2] and [k B, 68, 2] in pixels.
         feather: sigma of the blur of the mask, in distances between the eyes.
         released: as the published code does it: hard edges, scale from the ratio of the points' spreads, black where the
             face's image ends, and colours beyond 255 that wrap around to black.
-        wanted: [B] bool, which to swap, None: all. The others stay as they are and are not ``done``.
+        wanted: [k B] bool, which to swap, None: all. The others stay as they are and are not ``done``.
 
     Raises:
         ValueError: wrong shapes, or a negative feather.
     """
-    if heads.shape != faces.shape or heads.dim() != 4 or heads.shape[1] != 3:
-        raise ValueError(f"heads, faces: expected both [B, 3, H, W], got {list(heads.shape)} and {list(faces.shape)}")
+    several = max(len(faces) // max(len(heads), 1), 1)
+    if heads.shape[1:] != faces.shape[1:] or heads.dim() != 4 or heads.shape[1] != 3 or len(faces) != several * len(heads):
+        raise ValueError(
+            f"heads, faces: expected [B, 3, H, W] and [k B, 3, H, W], got {list(heads.shape)} and {list(faces.shape)}"
+        )
     check_landmarks(head_landmarks, heads)
     check_landmarks(face_landmarks, faces)
     if not feather >= 0:
         raise ValueError(f"feather: expected a sigma >= 0, got {feather}")
-    if wanted is not None and (wanted.shape != (len(heads),) or wanted.dtype != torch.bool):
-        raise ValueError(f"wanted: expected bool [{len(heads)}], got {wanted.dtype} {list(wanted.shape)}")
+    if wanted is not None and (wanted.shape != (len(faces),) or wanted.dtype != torch.bool):
+        raise ValueError(f"wanted: expected bool [{len(faces)}], got {wanted.dtype} {list(wanted.shape)}")
     size = tuple(heads.shape[2:])
-    done, spreads = known(head_landmarks) & known(face_landmarks), []
+    both = torch.cat([head_landmarks.repeat(several, 1, 1), face_landmarks])
+    fitted = _some(both, FITTED)
+    spread = (fitted - fitted.mean(1, keepdim=True)).square().mean((1, 2)).sqrt()
+    (smaller, larger), ratio = torch.aminmax(spread.view(2, -1), dim=0), spread[len(faces) :] / spread[: len(faces)]
+    done = known(both).view(2, -1).all(0) & (smaller > 1e-3) & (larger < LARGEST_RATIO * smaller)
     done = done if wanted is None else done & wanted
-    for points in (head_landmarks, face_landmarks):
-        points = _some(points, FITTED)
-        spreads.append((points - points.mean(1, keepdim=True)).square().mean((1, 2)).sqrt())
-    ratio = spreads[1] / spreads[0]
-    done &= (torch.minimum(*spreads) > 1e-3) & (ratio < LARGEST_RATIO) & (ratio > 1 / LARGEST_RATIO)
     # the failed ones need some landmarks to be computed with: a ramp that fits itself
-    ramp = torch.arange(68 * 2, device=heads.device, dtype=head_landmarks.dtype).view(1, 68, 2) / 68
-    head, face = (torch.where(done[:, None, None], points, ramp) for points in (head_landmarks, face_landmarks))
-    to_face = checked_similarity(_some(head, FITTED), _some(face, FITTED)).to(heads.dtype)
+    ramp = torch.arange(68 * 2, device=heads.device, dtype=both.dtype).view(68, 2) / 68
+    both = torch.where(done.repeat(2)[:, None, None], both, ramp)
+    (head, face), fitted = both.chunk(2), _some(both, FITTED).chunk(2)
+    to_face = checked_similarity(*fitted).to(heads.dtype)
     if released:
-        to_face = _scaled(to_face, torch.where(done, ratio, 1.0), _some(head, FITTED), _some(face, FITTED))
+        to_face = _scaled(to_face, torch.where(done, ratio, 1.0), *fitted)
     moved = move(face - to_face[:, None, :, 2], _inverse(to_face[:, :, :2]))
     warped = _sample(faces, to_face, size, "zeros" if released else "border")
-    hulls = torch.cat([_some(points, span) for points in (head, moved) for span in (UPPER, LOWER)])
-    cover = hull_cover(hulls, size, released).unflatten(0, (4, -1)).amax(0)
-    apart = (head[:, LEFT_EYE].mean(1) - head[:, RIGHT_EYE].mean(1)).norm(dim=1)
+    shown = torch.cat([head, moved])
+    cover = hull_cover(torch.cat([_some(shown, span) for span in (UPPER, LOWER)]), size, released).unflatten(0, (4, -1)).amax(0)
+    # where landmarks are not finite any number will do: the swap failed
+    apart = (head_landmarks[:, LEFT_EYE].mean(1) - head_landmarks[:, RIGHT_EYE].mean(1)).norm(dim=1).nan_to_num(0.0, 0.0)
+    coarse = _colour_blur(apart)
     if feather and not released:
-        cover = _blur(cover, *_blur_matrices(size, feather * apart, 3 * feather * apart))
-    inner = warped * _colour_ratio(heads, warped, apart)
-    mixed = (heads * (1 - cover)).add_(inner.mul_(cover))
+        sigma, radius = (torch.cat(blurs) for blurs in zip((feather * apart, 3 * feather * apart), coarse))
+        soft, coarse = zip(*(matrices.chunk(2) for matrices in _blur_matrices(size, sigma, radius)))
+        cover = _blur(cover, *soft)
+    else:
+        coarse = _blur_matrices(size, *coarse)
+        cover = cover.unflatten(0, (several, -1))
+    # from here on [k, B, 3, H, W]: heads are not copied for their faces
+    by_head = (several, len(heads))
+    inner = _colour_ratio(_blur(heads, *coarse)[0], _blur(warped, *coarse)).mul_(warped.unflatten(0, by_head))
+    mixed = torch.lerp(heads, inner, cover, out=inner)
     mixed = ((mixed * 255).floor().remainder(256) / 255) if released else mixed.clamp_(0, 1)
-    return Swapped(
-        torch.where(done[:, None, None, None], mixed, faces), torch.where(done[:, None, None], moved, face_landmarks), done
-    )
+    images = torch.empty_like(faces)
+    torch.where(done.view(*by_head, 1, 1, 1), mixed, faces.unflatten(0, by_head), out=images.view(*by_head, *images.shape[1:]))
+    return Swapped(images, torch.where(done[:, None, None], moved, face_landmarks), done)
 
 
 def _some(points: Tensor, spans: tuple[slice, ...]) -> Tensor:
@@ -93,8 +106,7 @@ def _some(points: Tensor, spans: tuple[slice, ...]) -> Tensor:
 
 def _inverse(turn: Tensor) -> Tensor:
     """[B, 2, 3] that undoes the rotation and scale [B, 2, 2], without a shift."""
-    inverse = turn.mT / torch.linalg.det(turn)[:, None, None]
-    return F.pad(inverse, (0, 1))
+    return F.pad(turn.mT / turn.square().sum((1, 2), keepdim=True).div_(2), (0, 1))
 
 
 def _scaled(transform: Tensor, scale: Tensor, source: Tensor, target: Tensor) -> Tensor:
@@ -107,28 +119,35 @@ def _scaled(transform: Tensor, scale: Tensor, source: Tensor, target: Tensor) ->
 
 def _sample(images: Tensor, transform: Tensor, size: tuple[int, int], outside: str) -> Tensor:
     """Image of ``size`` whose pixel x shows what ``images`` have at ``transform`` (x)."""
-    y, x = torch.meshgrid(*(torch.arange(n, device=images.device, dtype=images.dtype) for n in size), indexing="ij")
-    places = move(torch.stack([x, y], -1).flatten(0, 1).expand(len(images), -1, -1), transform)
-    grid = (2 * places + 1) / constant((images.shape[3], images.shape[2]), places.device, places.dtype) - 1
-    return F.grid_sample(images, grid.unflatten(1, size), padding_mode=outside, align_corners=False)
+    x, y = (torch.arange(n, device=images.device, dtype=images.dtype)[:, None] for n in size[::-1])
+    scale = 2 / constant((images.shape[3], images.shape[2]), images.device, images.dtype)  # to grid_sample's places, in [-1, 1]
+    across, down, start = (transform * scale[:, None]).unbind(2)
+    grid = (x * across[:, None])[:, None] + (y * down[:, None] + (start + scale / 2 - 1)[:, None])[:, :, None]
+    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
 
 
-def _colour_ratio(heads: Tensor, faces: Tensor, apart: Tensor) -> Tensor:
-    """blur(head) / blur(face) [2]; the kernel is an odd number of pixels, near 0.6 of the distance between the eyes."""
+def _colour_blur(apart: Tensor) -> tuple[Tensor, Tensor]:
+    """Sigma and radius [B], px, of a kernel of an odd number of pixels near 0.6 of the distance between the eyes [2]."""
     taps = (COLOUR_BLUR * apart).floor()
     taps = taps + (taps.remainder(2) == 0)
-    sigma = 0.3 * ((taps - 1) * 0.5 - 1) + 0.8  # OpenCV's rule for a Gaussian of so many taps
-    matrices = _blur_matrices(tuple(heads.shape[2:]), sigma, (taps - 1) / 2)
-    face = _blur(faces, *matrices)
-    return _blur(heads, *matrices) / (face + (face <= 1 / 255) * (128 / 255))
+    return 0.3 * ((taps - 1) * 0.5 - 1) + 0.8, (taps - 1) / 2  # OpenCV's rule for a Gaussian of so many taps
+
+
+def _colour_ratio(head: Tensor, face: Tensor) -> Tensor:
+    """Of both, blurred [2]; [B, 3, H, W] and [k, B, 3, H, W], which is written over."""
+    face.add_(face <= 1 / 255, alpha=128 / 255)
+    return torch.div(head, face, out=face)
 
 
 def _blur(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ channel @ columns^T for each image's own rows [B, H, H] and columns [B, W, W], which are not copied for the channels."""
-    down = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for channel in range(images.shape[1]):
-        torch.bmm(rows, images[:, channel], out=down[:, channel])
-    return (down.flatten(1, 2) @ columns.mT).unflatten(1, images.shape[1:3])
+    """rows @ channel @ columns^T, [k, B, C, H, W], of images [k B, C, H, W]; image i has the matrices i mod B, [B, H, H] and
+    [B, W, W], which are not copied for the channels."""
+    channels = [image[:, channel] for image in images.split(len(rows)) for channel in range(images.shape[1])]
+    down = images.new_empty(len(rows), len(channels), *images.shape[2:])
+    for channel, image in enumerate(channels):
+        torch.bmm(rows, image, out=down[:, channel])
+    blurred = (down.flatten(1, 2) @ columns.mT).unflatten(1, down.shape[1:3])
+    return blurred.unflatten(1, (-1, images.shape[1])).transpose(0, 1)
 
 
 def _blur_matrices(size: tuple[int, int], sigma: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,13 +158,14 @@ def _blur_matrices(size: tuple[int, int], sigma: Tensor, radius: Tensor) -> tupl
 
 def _blur_matrix(length: int, sigma: Tensor, radius: Tensor) -> Tensor:
     """[B, length, length]: how much of pixel j is in the blurred pixel i."""
-    last = length - 1
-    offset = torch.arange(-last, length, device=sigma.device)
-    weights = torch.exp(-0.5 * (offset / sigma[:, None].clamp(min=1e-3)) ** 2)
-    weights = weights * (offset.abs() <= radius[:, None].clamp(min=0))
-    weights = F.pad(weights / weights.sum(1, keepdim=True), (0, 1))  # the last: where there is none
-    i, j = offset[last:, None], offset[last:]
-    # pixel j is seen at its own place and in both mirrors, whose axes are the centres of the first and of the last pixel
-    before = torch.where((i + j <= last) & (j > 0), last - i - j, length + last)
-    beyond = torch.where((i + j >= last) & (j < last), 3 * last - i - j, length + last)
-    return weights[:, before] + weights[:, last + j - i] + weights[:, beyond]
+    distance = torch.arange(2 * length - 1, device=sigma.device)
+    weights = torch.exp(-0.5 * (distance / sigma[:, None].clamp(min=1e-3)) ** 2)
+    weights = weights * (distance <= radius[:, None].clamp(min=0, max=length - 1))
+    weights = weights / (2 * weights.sum(1, keepdim=True) - weights[:, :1])
+    here = distance[:length]
+    matrix = weights[:, (here[:, None] - here).abs()]
+    # pixel j is seen at its own place and in both mirrors, whose axes are the centres of the first and of the last pixel:
+    # i + j from i, and 2 (length - 1) - i - j
+    matrix[:, :, 1:] += weights.unfold(1, length, 1)[:, :, 1:]
+    matrix[:, :, :-1] += weights.flip(1).unfold(1, length, 1)[:, :, :-1]
+    return matrix

@@ -110,16 +110,23 @@ class NegativeSettings(ClipSettings):
 
 
 class Pairs(NamedTuple):
-    """Two views, each [n, 3, H, W]: row i of ``second`` is row i of ``first``'s positive. With HardNeg n = 2B, and rows i and
-    i + B are of the same clip, else n = B. frames, landmarks [2n, ...]: the frames that the views show, unchanged, those of
-    ``first`` first. clip [n]. swap_failed: share of the swaps that were wanted and failed, None without FaceSwap."""
+    """Two views of n images, ``both`` [2n, 3, H, W], the ``first`` n before the ``second``: row i + n is row i's positive. With
+    HardNeg n = 2B, and rows i and i + B are of the same clip, else n = B. frames, landmarks [2n, ...]: the frames that the views
+    show, unchanged. clip [n]. swap_failed: share of the swaps that were wanted and failed, None without FaceSwap."""
 
-    first: Tensor
-    second: Tensor
+    both: Tensor
     frames: Tensor
     landmarks: Tensor | None
     clip: Tensor
     swap_failed: Tensor | None
+
+    @property
+    def first(self) -> Tensor:
+        return self.both[: len(self.clip)]
+
+    @property
+    def second(self) -> Tensor:
+        return self.both[len(self.clip) :]
 
 
 class ClipPairs(nn.Module):
@@ -189,18 +196,17 @@ class ClipPairs(nn.Module):
         seen, places, failed = frames, landmarks, None
         half = len(frames) // 2
         if settings.face_swap:
-            second, second_places, failed = self._swapped(batch, frames[half:], landmarks[half:], pairs, generator)
+            second, second_places, failed = self._swapped(batch, frames[half:], landmarks[half:], generator)
             seen, places = torch.cat([frames[:half], second]), torch.cat([landmarks[:half], second_places])
         seen = self._augmented(seen, places, generator)
-        first, second = seen.split(half)
         if settings.cut_mix:
-            second = cut_mix(second, settings.mix_probability, generator)
-        return Pairs(first, second, frames, landmarks, batch.clip.repeat(pairs), failed)
+            seen[half:] = cut_mix(seen[half:], settings.mix_probability, generator)
+        return Pairs(seen, frames, landmarks, batch.clip.repeat(pairs), failed)
 
-    def _swapped(self, batch: ClipBatch, faces: Tensor, places: Tensor, pairs: int, generator: Generator):
+    def _swapped(self, batch: ClipBatch, faces: Tensor, places: Tensor, generator: Generator):
         """A clip's positives get the same head: only their expressions tell them apart then."""
         wanted = uniform(faces, 0, 1, generator).flatten() < self.settings.mix_probability
-        heads, head_places = batch.images[:, -1].repeat(pairs, 1, 1, 1), batch.landmarks[:, -1].repeat(pairs, 1, 1)
+        heads, head_places = batch.images[:, -1], batch.landmarks[:, -1]
         swapped = swap_faces(heads, head_places, faces, places, self.settings.swap_feather, self.released, wanted)
         failed = (wanted & ~swapped.done).sum() / wanted.sum().clamp(min=1)
         return swapped.images, swapped.landmarks, failed

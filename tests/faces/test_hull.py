@@ -16,6 +16,13 @@ def drawn(kind, count=12):
         return torch.rand(count, 22, 2, generator=g) * 30 + 4
     if kind == "grid":  # many points in a row
         return (torch.rand(count, 22, 2, generator=g) * 8).round() * 4 + 3
+    if kind == "rows":  # far more and longer pairs of points on two of the hull's edges than on the others
+        along, turn = torch.rand(count, 22, generator=g) * 20, torch.rand(count, 1, generator=g) * 0.8
+        away = (torch.arange(22) % 2) * 12.0
+        return torch.stack([along * turn.cos() - away * turn.sin(), along * turn.sin() + away * turn.cos()], 2) + 12
+    if kind == "near":  # each point twice, from 1e-5 px to a pixel apart
+        points = torch.rand(count, 11, 2, generator=g) * 28 + 6
+        return torch.cat([points, points + torch.randn(count, 11, 2, generator=g) * 10 ** -(torch.arange(11.0) / 2)[:, None]], 1)
     if kind == "frame":  # far more pairs of points on the hull's edges than edges
         side = torch.arange(6.0) * 5 + 5
         low, high = torch.full((6,), 5.0), torch.full((6,), 30.0)
@@ -32,7 +39,7 @@ def outside(points):
     return (np.stack([x, y], -1) @ equations[:, :2].T + equations[:, 2]).max(-1)
 
 
-@pytest.mark.parametrize("kind", ["spread", "grid", "triangle", "frame"])
+@pytest.mark.parametrize("kind", ["spread", "grid", "triangle", "frame", "rows", "near"])
 def test_hard_masks_have_the_pixels_whose_centre_is_inside(kind):
     points = drawn(kind)
     covers = hull_cover(points, SIZE, hard=True)
@@ -43,7 +50,7 @@ def test_hard_masks_have_the_pixels_whose_centre_is_inside(kind):
         assert ((cover > 0) == (distance < 0))[clear].all()
 
 
-@pytest.mark.parametrize("kind", ["spread", "grid"])
+@pytest.mark.parametrize("kind", ["spread", "grid", "rows", "near"])
 def test_soft_masks_have_the_hulls_area_and_a_soft_edge(kind):
     points = drawn(kind)
     for cover, one in zip(hull_cover(points, SIZE)[:, 0].numpy(), points):

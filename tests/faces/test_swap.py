@@ -155,6 +155,19 @@ def test_what_is_not_wanted_stays(faces):
     assert torch.equal(some.landmarks[wanted], every.landmarks[wanted])
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_a_head_can_get_several_faces(faces, released):
+    images, landmarks = faces
+    wanted, broken = torch.tensor([True, True, False, True]), landmarks.clone()
+    broken[1, 20, 0] = float("nan")
+    for places in (landmarks, broken):
+        several = swap_faces(images[:2], places[:2], images[2:], places[2:], released=released, wanted=wanted)
+        heads, on = images[:2].repeat(2, 1, 1, 1), places[:2].repeat(2, 1, 1)
+        alone = swap_faces(heads, on, images[2:], places[2:], 0.08, released, wanted)
+        assert torch.equal(several.done, alone.done) and several.done.sum() == (1 if places is broken else 3)
+        assert torch.allclose(several.images, alone.images, atol=1e-5) and torch.allclose(several.landmarks, alone.landmarks)
+
+
 @pytest.mark.parametrize(("length", "radius"), [(1, 3.0), (2, 9.0), (5, 2.0), (9, 20.0), (12, 5.0)])
 def test_a_blur_matrix_mirrors_at_both_edges(length, radius):
     sigma = torch.tensor([1.5, 4.0])
@@ -182,7 +195,9 @@ def test_a_rendered_expression_moves_to_another_head():
 def test_bad_input(faces):
     images, landmarks = faces
     for call, message in (
-        (lambda: swap_faces(images[:2], landmarks[:2], images[:3], landmarks[:3]), r"heads, faces: expected both \[B, 3, H, W\]"),
+        (lambda: swap_faces(images[:2], landmarks[:2], images[:3], landmarks[:3]), r"faces: expected \[B, 3, H, W\] and \[k B, 3, H, W\]"),
+        (lambda: swap_faces(images, landmarks, images[:3], landmarks[:3]), "heads, faces: expected"),
+        (lambda: swap_faces(images, landmarks, images[:0], landmarks[:0]), "heads, faces: expected"),
         (lambda: swap_faces(images, landmarks[:2], images, landmarks), r"landmarks: expected float \[6, 68, 2\]"),
         (lambda: swap_faces(images, landmarks, images, landmarks, -0.1), "feather: expected a sigma >= 0, got -0.1"),
         (lambda: swap_faces(images, landmarks, images, landmarks, wanted=torch.ones(5).bool()), r"wanted: expected bool \[6\], got"),
