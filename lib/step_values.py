@@ -1,7 +1,7 @@
 """The numbers that a training step reports, brought from the device without making it wait.
 
-A step's losses are read when the views of the next step are already queued: a GPU that had to hand them over at once would
-stand idle while the processor queues those.
+A step's losses are read when the whole of the next step is queued: a GPU that had to hand them over at once would stand idle while
+the processor reads them and queues what comes next.
 """
 
 from collections.abc import Callable

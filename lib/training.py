@@ -132,20 +132,20 @@ def train(
                 rows, drawn = _items(method, table, seed, epoch), epoch
             yield rows[position * schedule.batch_size : (position + 1) * schedule.batch_size]
 
-    def settle() -> None:
-        """Read the losses of the step that was queued last."""
+    def settle(sent: list, step: int) -> None:
+        """Read the losses that a step sent, and keep none of them: they are empty afterwards."""
         means = {}
-        for read_values in waiting:
+        for read_values in sent:
             values = read_values()
-            _check_finite(values, step - 1, label)
+            _check_finite(values, step, label)
             for name, value in values.items():
                 means[name] = value if name in METER else means.get(name, 0.0) + value
-        waiting.clear()
+        sent.clear()
         for name, value in means.items():
             sums[name] = sums.get(name, 0.0) + value
         progress.step(note=f"loss {means['loss']:.3f}")
 
-    waiting = []
+    previous = []  # what the step before sent
     for index, found in ahead(lambda index: (index, read(table, index, device)), batches_from(step)):
         epoch, batch = step // steps_per_epoch, found.on(device)
         generator = seeded(seed, "step", step, device)
@@ -153,26 +153,28 @@ def train(
         rate = schedule.rate(step, steps_per_epoch) if own is None else own
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
+        sent = []
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device, non_blocking=True),)))
-        finally:  # also where the views fail: a step before that was not finite is the reason then
-            if waiting:
-                settle()  # of the step before: the device has these views to make meanwhile
-        for views in batches:
-            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-                terms = method.loss(views)
-            embedding = terms.pop("embedding", None)
-            optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
-            optimizer.step()
-            waiting.append(under_way(terms, embedding))
-        method.after_step(step)
+            for views in batches:
+                with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+                    terms = method.loss(views)
+                embedding = terms.pop("embedding", None)
+                optimizer.zero_grad(set_to_none=True)
+                terms["loss"].backward()
+                optimizer.step()
+                sent.append(under_way(terms, embedding))
+            method.after_step(step)
+        finally:  # also where this step fails: one before that was not finite is the reason then
+            if previous:
+                settle(previous, step - 1)  # the device has the whole of this step to work at meanwhile
+        previous = sent
         step += 1
         ends_epoch = step % steps_per_epoch == 0
         if not ends_epoch and time.monotonic() - saved <= CHECKPOINT_EVERY_S:
             continue
-        settle()  # nothing is kept of a step that failed
+        settle(previous, step - 1)  # nothing is kept of a step that failed
         if ends_epoch:
             row = {name: value / steps_per_epoch for name, value in sums.items()}
             method.after_epoch(row)

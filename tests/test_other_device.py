@@ -21,6 +21,7 @@ from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.occluders import MEAN_FACE
 from lib.degrade.structured import structured_attack
 from lib.evaluation import evaluate
+from lib.loading import ClipBatch
 from lib.losses.contrastive import nt_xent
 from lib.methods import METHODS, build_method
 from lib.methods.aunce import Aunce, AunceConfig
@@ -144,6 +145,25 @@ def test_a_step_of_aunce_waits_for_a_gpu_once(make_faces, settings):
             seen.add(tuple(views["branch"]))
         assert len(WAITS) == 1, WAITS
         assert len(seen) > 1 or method.head is not None  # the generator moves on
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("simclr", {}), ("byol", {"face_swap": True}), ("ssl_fer", {"descriptor": "pixels"}),
+    ("moco", {"hard_neg": True, "mask_fn": True, "descriptor": "pixels", "queue": 16}),
+])  # fmt: skip
+def test_a_step_waits_for_a_gpu_nowhere(make_faces, name, settings):
+    """But in the first one, for constants that are copied once."""
+    with pretend_device() as device:
+        method = build_method(name, METHODS[name](head_hidden=16, head_dim=8, **settings), TINY, Views(hue=0.1, blur=0.5)).to(device)
+        generator, images = torch.Generator(device).manual_seed(0), make_faces(20, 16).to(device)
+        places = (torch.tensor(MEAN_FACE) * 16).expand(4, 5, -1, -1).to(device)
+        batch = images if name == "simclr" else ClipBatch(images.unflatten(0, (4, 5)), places, torch.arange(4, device=device))
+        for step in range(2):
+            WAITS.clear()
+            (views,) = method.views(batch, generator)
+            method.loss(views)["loss"].backward()
+            method.after_step(step)
+        assert WAITS == []
 
 
 def test_linear_evaluation_of_action_units(device, synthetic_faces, pixel_encoder):

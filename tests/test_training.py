@@ -160,6 +160,27 @@ def test_the_history_holds_means_over_the_steps_of_an_epoch(run):
     assert [row["lr"] for row in history] == pytest.approx([rates[2], rates[5], rates[8]])
 
 
+def test_a_steps_losses_are_read_when_the_next_one_is_queued(run, monkeypatch):
+    """A GPU has work then; at the end of an epoch, where the weights are saved, there is nothing to queue."""
+    method, seen = make(), []
+    plain_step, plain_send = method.after_step, training.under_way
+
+    def after_step(step):
+        seen.append(f"queued {step}")
+        plain_step(step)
+
+    def under_way(terms, embedding):
+        read, step = plain_send(terms, embedding), sum(x.startswith("queued") for x in seen)
+        return lambda: seen.append(f"read {step}") or read()
+
+    method.after_step = after_step
+    monkeypatch.setattr("lib.training.under_way", under_way)
+    run("a", method)
+    assert seen[:9] == [
+        "queued 0", "queued 1", "read 0", "queued 2", "read 1", "read 2", "queued 3", "queued 4", "read 3",
+    ]  # fmt: skip
+
+
 def test_an_epoch_sees_no_image_twice_and_epochs_differ_in_order(run, monkeypatch):
     seen = []
     plain = Pictures.images

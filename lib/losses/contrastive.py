@@ -36,6 +36,25 @@ def nt_xent(
     return nt_xent_rows(z, positive, temperature, exclude, tile).mean()
 
 
+def two_view_nt_xent(first: Tensor, second: Tensor, temperature: float = 0.07, tile: int | None = None) -> Tensor:
+    """NT-Xent [1] of two views [n, D] each: rows i of both are each other's positives, all others negatives.
+
+    Nothing need be looked at to know that the positives are right: a GPU is not waited for.
+
+    Raises:
+        ValueError: wrong shapes, types or temperature.
+    """
+    float_matrix("first", first, "n, D")
+    same_shape("second", second, "first", first)
+    positive_number("temperature", temperature)
+    return checked_rows(torch.cat([first, second]), other_view(2 * len(first), first.device), temperature, None, tile).mean()
+
+
+def other_view(count: int, device: torch.device) -> Tensor:
+    """[count] long: which row is the other view, where row i and row i + count / 2 are views of one image."""
+    return torch.arange(count, device=device).roll(count // 2)
+
+
 def nt_xent_rows(
     z: Tensor, positive: Tensor, temperature: float = 0.07, exclude: Tensor | None = None, tile: int | None = None
 ) -> Tensor:

@@ -35,6 +35,7 @@ def maskfn_loss(
     Raises:
         ValueError: wrong shapes, types or ranges; those of ``nt_xent``.
     """
+    check_arguments(z, positive, temperature, None, tile)
     return maskfn_with_picks(z, positive, similarity, temperature, weight, protected, spare_views, tile)[0]
 
 
@@ -42,12 +43,14 @@ def maskfn_with_picks(
     z: Tensor, positive: Tensor, similarity: Tensor, temperature: float = 0.07, weight: float = 0.8,
     protected: Tensor | None = None, spare_views: bool = False, tile: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """:func:`maskfn_loss`, and the rows that were picked, [M] long; -1 where there was nothing to pick."""
+    """:func:`maskfn_loss`, and the rows that were picked, [M] long; -1 where there was nothing to pick.
+
+    The rows in ``positive`` are not looked at, for which a GPU would have to be waited for in the middle of a step.
+    """
     if not weight >= 0:
         raise ValueError(f"weight: expected a number >= 0, got {weight}")
     if positive.shape != (len(z),):
         raise ValueError(f"positive: expected long [{len(z)}], one an embedding, got {list(positive.shape)}")
-    check_arguments(z, positive, temperature, None, tile)
     picked = false_negatives(similarity, positive, protected)
     picks = picked >= 0
     spared = torch.full_like(picked, -1)

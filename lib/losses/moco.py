@@ -45,6 +45,13 @@ def moco_loss(
         raise ValueError(f"picked: expected long [{count}], got {picked.dtype} {list(picked.shape)}")
     if picked is not None and ((picked < -1) | (picked >= len(queue))).any():
         raise ValueError(f"picked: expected rows -1..{len(queue) - 1} of the queue, got {picked.min()}..{picked.max()}")
+    return checked_moco_loss(query, key, queue, temperature, hard, picked, weight)
+
+
+def checked_moco_loss(
+    query: Tensor, key: Tensor, queue: Tensor, temperature: float, hard: Tensor | None, picked: Tensor | None, weight: float
+) -> Tensor:
+    """:func:`moco_loss` of arguments that are known to be right: a GPU is not waited for to look at ``picked``."""
     with torch.autocast(query.device.type, enabled=False):
         query = F.normalize(query.float(), dim=1)
         key, queue = F.normalize(key.detach().float(), dim=1), F.normalize(queue.detach().float(), dim=1)

@@ -38,12 +38,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lib.degrade.mixture import degrade, degrade_with
-from lib.losses.contrastive import nt_xent
+from lib.losses.contrastive import nt_xent, two_view_nt_xent
 from lib.losses.orthogonality import difference_loss
-from lib.methods.dwa import DynamicWeightAverage
+from lib.methods.adam import adamw
 from lib.methods.adversarial_view import turned_away
+from lib.methods.dwa import DynamicWeightAverage
 from lib.methods.modes import eval_mode
-from lib.methods.simclr import two_view_nt_xent
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import projection
 from lib.models.readout import fit_readout
@@ -222,7 +222,7 @@ class DarSfrl(nn.Module):
         restorer = [] if self.network.restorer is None else list(self.network.restorer.parameters())
         rest = [p for p in self.parameters() if not any(p is own for own in restorer)]
         groups = [{"params": rest}, {"params": restorer, "lr": self.config.restorer_learning_rate}]
-        return torch.optim.AdamW(groups, self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return adamw(self, groups, self.config.learning_rate, self.config.weight_decay)
 
     def after_step(self, step: int) -> None:
         """Nothing moves between the steps."""

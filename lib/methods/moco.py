@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from lib.loading import ClipBatch
-from lib.losses.moco import moco_loss
+from lib.losses.moco import checked_moco_loss
 from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings
 from lib.methods.moving_average import follow, follower
@@ -103,7 +103,7 @@ class MoCo(nn.Module):
             key = F.normalize(self.key_head(self.key_network(views["key"])).float(), dim=1)
         hard = key.roll(len(key) // 2, 0)[:, None] if self.config.hard_neg else None
         self._new = (key, views["clip"], views.get("descriptors"))
-        loss = moco_loss(
+        loss = checked_moco_loss(
             query, key, self.queue, self.config.temperature, hard, views.get("picked"), self.config.false_weight
         )
         return {"loss": loss, **views["notes"], "embedding": query}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.losses.contrastive import nt_xent
+from lib.losses.contrastive import two_view_nt_xent
+from lib.methods.adam import adamw
 from lib.methods.adversarial_view import turned_away
 from lib.methods.modes import eval_mode
 from lib.models.encoder import Encoder, EncoderConfig
@@ -85,7 +86,7 @@ class SimCLR(nn.Module):
         return {"loss": sum(terms.values()) / len(terms), **terms, "embedding": z[0]}
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return adamw(self, self.parameters(), self.config.learning_rate, self.config.weight_decay)
 
     def after_step(self, step: int) -> None:
         """Nothing moves between the steps of SimCLR."""
@@ -98,10 +99,3 @@ class SimCLR(nn.Module):
 
     def encoder(self) -> Encoder:
         return self.network
-
-
-def two_view_nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """NT-Xent over the 2B rows of two views of B images; row i's positive is its image's other view."""
-    batch = len(first)
-    positive = (torch.arange(2 * batch, device=first.device) + batch) % (2 * batch)
-    return nt_xent(torch.cat([first, second]), positive, temperature)

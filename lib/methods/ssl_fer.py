@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lib.loading import ClipBatch
-from lib.losses.contrastive import nt_xent
+from lib.losses.contrastive import other_view, two_view_nt_xent
 from lib.losses.maskfn import maskfn_with_picks
 from lib.methods.adam import adam
 from lib.methods.clip_pairs import ClipPairs, NegativeSettings, Pairs
@@ -93,7 +93,7 @@ class SslFer(nn.Module):
     def views(self, batch: ClipBatch, generator: Generator) -> list[dict]:
         """One step: ``images`` [2n, 3, H, W] (see lib.methods.clip_pairs.Pairs) and what MaskFN compares."""
         pairs = self.pairs(batch, generator)
-        views = {"images": torch.cat([pairs.first, pairs.second]), "notes": {}}
+        views = {"images": pairs.both, "notes": {}}
         if pairs.swap_failed is not None:
             views["notes"]["swap_failed"] = pairs.swap_failed
         if self.descriptor is not None:
@@ -116,14 +116,13 @@ class SslFer(nn.Module):
     def loss(self, views: dict) -> dict[str, Tensor]:
         """NT-Xent, or with MaskFN its two terms in one, and the shares of failed swaps and of rows that pick."""
         z = self.embed(views["images"])
-        positive = _other_view(z)
         config = self.config
         tile, notes = config.tile or None, dict(views["notes"])
         if self.descriptor is None:
-            loss = nt_xent(z, positive, config.temperature, tile=tile)
+            loss = two_view_nt_xent(*z.chunk(2), config.temperature, tile)
         else:
             loss, picked = maskfn_with_picks(
-                z, positive, views["similarity"], config.temperature, config.false_weight, views["protected"],
+                z, other_view(len(z), z.device), views["similarity"], config.temperature, config.false_weight, views["protected"],
                 spare_views=config.variant == "corrected", tile=tile,
             )  # fmt: skip
             notes["picked"] = (picked >= 0).float().mean()
@@ -149,8 +148,3 @@ class SslFer(nn.Module):
 
     def encoder(self) -> Encoder:
         return self.network
-
-
-def _other_view(rows: Tensor) -> Tensor:
-    """[2n] long: which row is the other view of each of the 2n ``rows``."""
-    return torch.arange(len(rows), device=rows.device).roll(len(rows) // 2)

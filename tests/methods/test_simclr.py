@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from lib.methods import build_method
-from lib.methods.simclr import SimCLR, SimCLRConfig, two_view_nt_xent
+from lib.losses.contrastive import two_view_nt_xent
+from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.views import Views
 
 SMALL = {"head_hidden": 32, "head_dim": 16, "learning_rate": 3e-3}
