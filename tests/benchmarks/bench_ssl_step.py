@@ -8,7 +8,7 @@ Backbone, views and precision are those of params.yaml, or of a preset on top of
 are given. The images are noise and the landmarks a mean face: what they show costs nothing. A step is views, loss, backward,
 optimiser and what moves after it; its networks alone are the forward and backward pass of the same images (for MoCo and BYOL
 with the forward pass of the following network; for MaskFN with its descriptor's, of random weights). Steps and networks are
-timed some in a row, queued as lib.training queues them: a GPU makes views while the processor reads the losses of the step before.
+timed some in a row, queued as lib.training queues them: the processor reads the losses of a step when the next one is queued.
 Views: what both views of all frames take by themselves (MaskFN's descriptors are a network's work and count there). Their share
 of a step is what it takes less with views that are there already. Least of several runs, taken in turns.
 """
@@ -81,16 +81,17 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
         for _ in range(IN_A_ROW):
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 seen = method.views(batch, generator)[0]
-            if waiting is not None:
-                waiting()
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 terms = method.loss(seen)
             embedding = terms.pop("embedding")
             optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward()
             optimizer.step()
-            waiting = under_way(terms, embedding)
+            sent = under_way(terms, embedding)
             method.after_step(0)
+            if waiting is not None:
+                waiting()
+            waiting = sent
         waiting()
 
     def networks():
