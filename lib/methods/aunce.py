@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_branches
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
+from lib.methods.adam import adamw
 from lib.methods.aunce_views import drawn_here, enhanced_view
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.start import IMAGENET, SCRATCH, started_encoder
@@ -164,7 +165,7 @@ class Aunce(nn.Module):
         return {"loss": value, "embedding": first.flatten(1)}
 
     def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return adamw(self, self.parameters(), self.config.learning_rate, self.config.weight_decay)
 
     def after_step(self, step: int) -> None:
         """Nothing moves between the steps of AUNCE."""
