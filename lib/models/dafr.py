@@ -14,6 +14,20 @@ References:
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PReLU(nn.PReLU):
+    """x where x > 0, else ``weight`` times x; one weight for all channels.
+
+    Where the weight is not trained, as under an attack, its gradient is not asked for. torch's PReLU makes it all the same,
+    number by number, before it is dropped, and on a CPU that is ten times the work: then it is a leaky ReLU, bit for bit.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.requires_grad or self.weight.device.type != "cpu":  # elsewhere item() would wait for the device
+            return super().forward(x)
+        return F.leaky_relu(x, self.weight.to(x.dtype).item())
 
 
 class ResidualBlock(nn.Module):
@@ -22,7 +36,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, hidden: int):
         super().__init__()
         self.widen = nn.Conv2d(3, hidden, 3, padding=1)
-        self.act = nn.PReLU()
+        self.act = PReLU()
         self.narrow = nn.Conv2d(hidden, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +49,7 @@ class ChannelAttentionBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.act = nn.PReLU()
+        self.act = PReLU()
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.squeeze = nn.Conv2d(channels, channels // 2, 1)
         self.excite = nn.Conv2d(channels // 2, channels, 1)

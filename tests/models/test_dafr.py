@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.models.dafr import DAFR
+from lib.models.dafr import DAFR, PReLU
 
 
 def test_published_parameter_count():
@@ -84,3 +84,26 @@ def test_bad_input():
     for y in (torch.rand(1, 1, 8, 8), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.rand(0, 3, 8, 8)):
         with pytest.raises(ValueError, match="y: expected non-empty float images"):
             DAFR()(y)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_without_that_of_the_slopes_is_the_same_bit_for_bit(memory_format):
+    """Held still it is another kernel of torch's; an attack must see the very same gradient."""
+    torch.manual_seed(0)
+    model = DAFR(stages=2, channels=4, hidden=6).to(memory_format=memory_format)
+    y = torch.rand(3, 3, 9, 8).contiguous(memory_format=memory_format)
+    found = []
+    for trained in (True, False):
+        model.requires_grad_(trained)
+        pixels = y.clone().requires_grad_()
+        restored = model(pixels)[0][-1]
+        found.append((restored.detach(), *torch.autograd.grad(restored.square().sum(), pixels)))
+    assert all(map(torch.equal, *found))
+
+
+def test_a_slope_of_its_own_and_numbers_that_are_none():
+    x = torch.tensor([2.0, 0.0, -0.0, -3.0, float("inf"), float("-inf"), float("nan")])
+    act = PReLU(init=0.1).requires_grad_(False)
+    assert torch.equal(act(x).view(torch.int32), torch.nn.PReLU(init=0.1)(x).detach().view(torch.int32))
+    assert act(x.bfloat16()).dtype == torch.bfloat16
+    assert not PReLU()(x).grad_fn.name().startswith("LeakyRelu")  # trained: its slope has a gradient
