@@ -1,6 +1,5 @@
 """The jobs of an evaluation: each measures one condition, for one task or for several that share images."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from lib.degrade.draws import derive
 from lib.degrade.masking import Suspect
 from lib.degrade.recipes import RECIPES
 from lib.files import write_aside
+from lib.kept import digest, source_of
 from lib.probes.features import to_float
 from lib.probes.task import Task
 
@@ -118,7 +118,7 @@ def corruption_jobs(
         return found
 
     if shared:
-        key = _digest(
+        key = digest(
             table.name, torch.device(device).type, batch_size, torch.__version__,
             np.array([]) if landmarks is None else landmarks[rows].numpy(), *source_of(*CORRUPTION_CODE),
             (table.images(part).numpy() for part in rows.split(batch_size)),  # a batch at a time
@@ -252,19 +252,12 @@ def passes(name: str, steps: int) -> int:
 
 def generator_for(device, *purpose) -> torch.Generator:
     """A generator on ``device`` whose draws depend on what they are for and on nothing else."""
-    return torch.Generator(device=device).manual_seed(int(_digest(DRAW_SEED, *purpose), 16) >> 1)
+    return torch.Generator(device=device).manual_seed(int(digest(DRAW_SEED, *purpose), 16) >> 1)
 
 
 def seeds_for(items: Tensor, *purpose) -> Tensor:
     """[B] long: seeds of the test items [B] whose draws depend on the item and on what they are for alone."""
-    return derive(items, int(_digest(DRAW_SEED, *purpose), 16))
-
-
-def source_of(*places: str) -> Iterator[bytes]:
-    """The code in these files and folders of the package: results of other code must not be taken for ours."""
-    for place in (Path(__file__).parent / p for p in places):
-        for source in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            yield source.read_bytes()
+    return derive(items, int(digest(DRAW_SEED, *purpose), 16))
 
 
 def to_numpy(scores: Tensor) -> np.ndarray:
@@ -279,21 +272,3 @@ def items_in_batches(task: Task, items: int, batch_size: int, device) -> Iterato
     """The first ``items`` test items in batches: (items [B] long, clean images [B,3,H,W])."""
     for part in torch.arange(min(items, len(task))).split(batch_size):
         yield part.to(device), to_float(task.table.images(task.rows[part]), device)
-
-
-def _digest(*parts) -> str:
-    """16 hex digits of numbers, words, arrays and bytes; an iterator gives its own parts one after the other."""
-    digest = hashlib.sha256()
-
-    def add(part) -> None:
-        if isinstance(part, Iterator):
-            for one in part:
-                add(one)
-        elif isinstance(part, np.ndarray):
-            digest.update(part.tobytes())
-        else:
-            digest.update(part if isinstance(part, bytes) else f"{part!r};".encode())
-
-    for part in parts:
-        add(part)
-    return digest.hexdigest()[:16]

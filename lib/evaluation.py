@@ -32,13 +32,20 @@ from lib.strong_attacks import strong_jobs
 from lib.tally import Measured, tally
 
 
-def tasks_of(encoder: nn.Module, table, params: ProbeParams, device: torch.device | str) -> list[Task]:
-    """The linear probes (and verification) that a table allows (:func:`lib.items.items_of`), fitted."""
+def tasks_of(
+    encoder: nn.Module, table, params: ProbeParams, device: torch.device | str, shared: Path | None = None
+) -> list[Task]:
+    """The linear probes (and verification) that a table allows (:func:`lib.items.items_of`), fitted.
+
+    ``shared``: as for :func:`evaluate`.
+    """
     items, _ = items_of(table, params)
     common = {"batch_size": params.batch_size, "device": device}
     fit = {
         "expression": lambda rows: expression_task(encoder, table, rows, l2=params.l2, **common),
-        "action_units": lambda rows: action_units_task(encoder, table, rows, recipe=replace(RECIPE, epochs=params.au_epochs), **common),
+        "action_units": lambda rows: action_units_task(
+            encoder, table, rows, recipe=replace(RECIPE, epochs=params.au_epochs), kept=shared and shared / "heads", **common
+        ),
         "verification": lambda rows: verification_task(
             encoder, table, rows, pairs=params.pairs, seed=DRAW_SEED, **common
         ),
@@ -93,7 +100,8 @@ def evaluate(
         encoder: images [B,3,H,W] in [0,1] -> features [B,D], on ``device``; it is left as it was.
         tables: face tables; :func:`lib.items.items_of` says which tasks each of them has. What is left out is printed.
         method, seed: what the rows are labelled with; fine-tuning draws from the seed too.
-        shared: folder that keeps corrupted images for the evaluation of other encoders; None makes them anew.
+        shared: folder that keeps corrupted images, and heads of action units, which take long to fit, for the evaluation of other
+            encoders; None makes them anew.
         seen: corruption types of the training mixture. checks: also look for masked gradients (family 'check') and make the
             strongest attacks (family 'strong'), with adversarial images from the ``surrogates`` (name -> other encoder on
             ``device``) among them.
@@ -113,10 +121,11 @@ def evaluate(
     for note in notes:
         print(note)
     surrogates = dict(surrogates or {}) if checks else {}
+    kept = Path(shared) if shared else None
     with contextlib.ExitStack() as stack:
         for model in (encoder, *surrogates.values()):
             stack.enter_context(held_still(model))
-        groups = [tasks_of(encoder, table, params, device) for table in tables]
+        groups = [tasks_of(encoder, table, params, device, kept) for table in tables]
         for probes in groups[:]:  # each has an encoder of its own, so it is embedded by itself
             tuned = finetuned_of(encoder, probes, params, seed=seed, device=device, work=Path(work))
             groups += [[task] for task in tuned]
@@ -127,10 +136,10 @@ def evaluate(
         tasks = [task for group in groups for task in group]
         clean = [clean_scores(task, params.batch_size, device) for task in tasks]
         others = {
-            name: {(table.name, task.name): task for table in tables for task in tasks_of(model, table, params, device)}
+            name: {(table.name, task.name): task for table in tables for task in tasks_of(model, table, params, device, kept)}
             for name, model in surrogates.items()
         }
-        jobs = planned_jobs(groups, others, params, device=device, shared=shared, checks=checks)
+        jobs = planned_jobs(groups, others, params, device=device, shared=kept, checks=checks)
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
         measured = {task: [] for task in tasks}
         for job, found in finished(jobs, folder, device, lambda total, start: progress(total, f"evaluate {method}", start=start)):
@@ -146,7 +155,7 @@ def evaluate(
 
 def planned_jobs(
     groups: Sequence[Sequence[Task]], others: Mapping[str, Mapping[tuple[str, str], Task]], params: ProbeParams, *, device,
-    shared: str | Path | None, checks: bool,
+    shared: Path | None, checks: bool,
 ) -> list[Job]:  # fmt: skip
     """All conditions of the ``groups`` of tasks, each of one table and one encoder: corruptions first, then what is made task by task.
 
@@ -154,7 +163,7 @@ def planned_jobs(
     """
     groups, jobs = [group for group in groups if group], []
     tasks = [task for group in groups for task in group]
-    kept = Path(shared) if shared else None
+    kept = shared and shared / "corrupted"
     for group in groups:
         rows = torch.cat([task.rows for task in tasks if task.table is group[0].table])
         jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept, rows)

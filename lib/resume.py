@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.conditions import Job, source_of
+from lib.conditions import Job
 from lib.cores import each
 from lib.files import write_aside
+from lib.kept import source_of
 from lib.probes.task import Task
 from lib.progress import Progress
 
 # what the scores depend on; how they are summed up (tally, bootstrap) is not among it
 CODE = (
-    "evaluation.py", "probe_params.py", "items.py", "resume.py", "conditions.py", "strong_attacks.py", "metrics.py", "au_metrics.py",
-    "views.py", "loading.py", "probes", "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py",
+    "evaluation.py", "probe_params.py", "items.py", "resume.py", "conditions.py", "kept.py", "strong_attacks.py", "metrics.py",
+    "au_metrics.py", "views.py", "loading.py", "probes", "degrade", "models", "losses", "datasets/pairs.py", "datasets/columns.py",
     "datasets/action_units.py",
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import lib.conditions
-from lib.conditions import CORRUPTION_CODE, _digest, attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
+from lib.conditions import CORRUPTION_CODE, attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
 from lib.evaluation import tasks_of
 from lib.probe_params import ProbeParams
 
@@ -159,7 +159,3 @@ def test_kept_images_of_other_code_or_faces_are_removed(synthetic_faces, pixel_e
         tasks = tasks_of(pixel_encoder(8), synthetic_faces(noise=noise), PARAMS, "cpu")
         next(corruption_jobs(tasks, ["contrast"], [2], 16, "cpu", tmp_path)).run()
         assert len(list((tmp_path / "rendered").iterdir())) == 1
-
-
-def test_a_digest_reads_an_iterator_part_by_part():
-    assert _digest("a", iter([b"b", np.arange(3)])) == _digest("a", b"b", np.arange(3)) != _digest("a", b"b")

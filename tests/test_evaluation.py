@@ -370,6 +370,33 @@ def test_all_tasks_of_a_table_share_their_corrupted_images(run, synthetic_faces,
     assert len(list((tmp_path / "shared").rglob("*.npy"))) == 1
 
 
+def test_heads_of_a_surrogate_that_was_probed_itself_are_not_fitted_again(run, synthetic_faces, pixel_encoder, tmp_path, monkeypatch):
+    def fit(*args):
+        fitted.append(1)
+        return fit_folds(*args)
+
+    fitted, table = [], synthetic_faces()
+    monkeypatch.setattr("lib.probes.kept_heads.fit_folds", fit)
+    params = dataclasses.replace(
+        SMALL, tasks=["action_units"], images=60, au_epochs=3, attacks=["pgd"], sweep=[], severities=[1], corruptions=["contrast"],
+        check_steps=[1, 2], queries=2, strong=Strong(attacks=[]),
+    )  # fmt: skip
+    first, second = pixel_encoder(20), pixel_encoder(8)
+    given = {"params": params, "tables": [table], "checks": True}
+    alone = [
+        run(encoder=one, surrogates={"other": other}, work=tmp_path / f"alone{n}", **given)
+        for n, (one, other) in enumerate([(first, second), (second, first)])
+    ]
+    assert len(fitted) == 4
+    together = [
+        run(encoder=one, surrogates={"other": other}, work=tmp_path / f"together{n}", shared=tmp_path / "shared", **given)
+        for n, (one, other) in enumerate([(first, second), (second, first)])
+    ]
+    assert len(fitted) == 4 + 2 and len(list((tmp_path / "shared/heads").iterdir())) == 2
+    for found, wanted in zip(together, alone):
+        pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+
 def test_a_fine_tuned_task_sees_the_images_of_its_linear_probe(synthetic_faces, trainable_encoder):
     table, device = synthetic_faces(), "cpu"
     params = dataclasses.replace(SMALL, tasks=["expression", "valence_arousal", "expression_finetuned"], images=60)

@@ -14,6 +14,8 @@ somebody who shows the AU: where no counted image of a fold does, or no training
 """
 
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,8 +25,9 @@ from lib.au_metrics import AuCounts, au_auc_resampled, au_cells, left_out, mean_
 from lib.datasets.action_units import au_labels, units_of
 from lib.datasets.columns import NO_LABEL
 from lib.degrade.objectives import binary_cross_entropy, summed
-from lib.probes.au_linear import FoldPart, Recipe, fit_folds, fold_parts
+from lib.probes.au_linear import FoldPart, Recipe, fold_parts
 from lib.probes.features import embed
+from lib.probes.kept_heads import kept_folds
 from lib.probes.task import Task, TaskLeftOut
 
 RECIPE = Recipe(standardise=True)  # the published one, for features of any scale
@@ -33,11 +36,13 @@ CELLS = 4  # hits, false alarms, misses, rejections
 
 
 def action_units_task(
-    encoder: nn.Module, table, rows, *, batch_size: int, device: torch.device | str, recipe: Recipe = RECIPE
-) -> Task:
+    encoder: nn.Module, table, rows, *, batch_size: int, device: torch.device | str, recipe: Recipe = RECIPE,
+    kept: Path | None = None,
+) -> Task:  # fmt: skip
     """The test images ``rows``, each scored by the heads of its fold; these are fitted on all images of the other folds.
 
-    Where test images are in several folds, those of one are training images of another's heads.
+    Where test images are in several folds, those of one are training images of another's heads. Heads that were fitted before
+    are read from the folder ``kept``, where there is one.
 
     Raises:
         TaskLeftOut: see :func:`action_unit_rows`.
@@ -50,8 +55,8 @@ def action_units_task(
     parts = _parts(table, rows, recipe)
     needed = np.unique(np.concatenate([usable[part.rows[0]] for part in parts] + [rows]))
     features = embed(encoder, table, needed, batch_size, device)
-    fitted = fit_folds(
-        features, torch.as_tensor(labels[needed], device=device), fold[needed], table.column("identity")[needed], recipe, SEED,
+    fitted = kept_folds(
+        kept, features, torch.as_tensor(labels[needed], device=device), fold[needed], table.column("identity")[needed], recipe, SEED,
         tested=np.isin(needed, rows),
     )  # fmt: skip
     units, place = units_of(table.columns), np.searchsorted(fitted.folds, fold[rows])
@@ -87,16 +92,16 @@ def action_units_task(
 
     metrics = {"f1": of_counts(lambda c: 100 * _macro(c.f1))}
     details = {
-        "f1_pooled": of_counts(lambda c: 100 * mean_of_known(_pooled(c).f1, -1)),
+        "f1_pooled": of_counts(lambda c: 100 * mean_of_known(c.pooled.f1, -1)),
         "accuracy": of_counts(lambda c: 100 * _macro(c.accuracy)),
     }
     for f, name in enumerate(fitted.folds):
         details[f"f1_fold_{name + 1}"] = of_counts(lambda c, f=f: 100 * mean_of_known(c.f1[..., f, :], -1))
     for k, unit in enumerate(units):
-        metrics[f"f1_au_{unit}"] = of_counts(lambda c, k=k: 100 * mean_of_known(c.f1[..., k], -1))
-        details[f"accuracy_au_{unit}"] = of_counts(lambda c, k=k: 100 * mean_of_known(c.accuracy[..., k], -1))
+        metrics[f"f1_au_{unit}"] = of_counts(lambda c, k=k: c.f1_of_units[..., k])
+        details[f"accuracy_au_{unit}"] = of_counts(lambda c, k=k: c.accuracy_of_units[..., k])
         for part in ("support", "hits", "false_alarms"):
-            details[f"{part}_au_{unit}"] = of_counts(lambda c, k=k, part=part: getattr(c, part)[..., k].sum(-1))
+            details[f"{part}_au_{unit}"] = of_counts(lambda c, k=k, part=part: getattr(c.pooled, part)[..., k])
         for f, name in enumerate(fitted.folds):
             details[f"f1_au_{unit}_fold_{name + 1}"] = of_counts(lambda c, k=k, f=f: 100 * c.f1[..., f, k])
     return Task(
@@ -174,22 +179,36 @@ def _parts(table, rows: np.ndarray, recipe: Recipe) -> list[FoldPart]:
     return fold_parts(labels[usable], fold[usable], table.column("identity")[usable], recipe, SEED, tested)
 
 
+class _FoldCounts(AuCounts):
+    """Counts [..., folds, K]; what each of a dozen AUs asks for is made for all of them at once."""
+
+    @cached_property
+    def pooled(self) -> AuCounts:
+        """The counts of all folds together, [..., K]."""
+        return AuCounts(*(getattr(self, name).sum(-2) for name in ("hits", "false_alarms", "misses", "rejections")))
+
+    @cached_property
+    def f1_of_units(self) -> np.ndarray:
+        """[..., K] in percent: mean over the folds."""
+        return 100 * mean_of_known(self.f1, -2)
+
+    @cached_property
+    def accuracy_of_units(self) -> np.ndarray:
+        return 100 * mean_of_known(self.accuracy, -2)
+
+
 class _CountsOf:
-    """Summed counts [..., folds * 4 * K] -> AuCounts [..., folds, K]. The last ones are kept: a hundred metrics ask for the same."""
+    """Summed counts [..., folds * 4 * K] -> their _FoldCounts. The last ones are kept: a hundred metrics ask for the same."""
 
     def __init__(self, shape: Sequence[int]):
         self.shape, self.last = shape, (None, None)
 
-    def __call__(self, sums: np.ndarray) -> AuCounts:
+    def __call__(self, sums: np.ndarray) -> _FoldCounts:
         asked, found = self.last
         if asked is not sums:
-            found = AuCounts(*np.moveaxis(np.reshape(sums, (*np.shape(sums)[:-1], *self.shape)), -2, 0))
+            found = _FoldCounts(*np.moveaxis(np.reshape(sums, (*np.shape(sums)[:-1], *self.shape)), -2, 0))
             self.last = sums, found
         return found
-
-
-def _pooled(counts: AuCounts) -> AuCounts:
-    return AuCounts(*(getattr(counts, name).sum(-2) for name in ("hits", "false_alarms", "misses", "rejections")))
 
 
 def _macro(each: np.ndarray) -> np.ndarray:

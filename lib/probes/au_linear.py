@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lib.au_metrics import FoldScores, au_counts, fold_scores, mean_of_known
+from lib.cores import each
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.datasets.columns import NO_LABEL
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
@@ -101,7 +102,7 @@ def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: G
     mean, scale = features.new_zeros(()), features.new_ones(())
     if recipe.standardise:
         mean, scale = mean_and_scale(features)
-        features = (features - mean) / scale
+        features = (features - mean).div_(scale)
     optimizer = torch.optim.Adam(heads.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     room = features.new_empty(recipe.batch_size, *features.shape[1:])  # for each batch in turn: fresh memory takes a tenth of the time
     for _ in range(recipe.epochs):
@@ -151,6 +152,8 @@ def fit_folds(
     The epoch of 'validation' comes from a run without the held-out people, the one with their best macro F1; the heads that
     are kept are those of that epoch of the run on all training images. So the three choices differ in the epoch alone.
 
+    The two runs of each fold go side by side on a CPU: batches so small gain nothing from torch's own threads.
+
     Args:
         features: [N, D], or [N, K, D] with a vector for each AU; frozen.
         labels: [N, K] long in {0, 1, -1}.
@@ -161,28 +164,32 @@ def fit_folds(
         ValueError: as :func:`fold_parts`, or features that do not fit.
     """
     tested = np.ones(len(fold), bool) if tested is None else np.asarray(tested)
-    folds, learned, epochs, kept = [], [], {choice: [] for choice in CHOICES}, {choice: [] for choice in CHOICES}
-    for part in fold_parts(labels.cpu().numpy(), fold, person, recipe, seed, tested):
+    parts = fold_parts(labels.cpu().numpy(), fold, person, recipe, seed, tested)
+
+    def run(task: tuple[FoldPart, bool]) -> tuple[int, list[AuHeads]]:
+        """The epoch of the best macro F1 on the judged or the test images, and, where they are wanted, the heads of all epochs."""
+        part, last = task
         train, inside, judged, test = (torch.as_tensor(rows, device=features.device) for rows in part.rows)
-        draws = torch.Generator(features.device)
-        runs = trained_heads(features[inside], labels[inside], recipe, draws.manual_seed(seed * 1000 + part.fold))
-        apart = features[judged]
-        macro = [_macro(heads(apart), labels[judged]) for heads in runs]
-        found, best = {"validation": int(np.argmax(macro)), "last": recipe.epochs - 1}, -1.0
-        heads_of, apart = {}, features[test]
-        truth = labels[test].masked_fill(torch.as_tensor(~part.learned, device=labels.device), NO_LABEL)
-        runs = trained_heads(features[train], labels[train], recipe, draws.manual_seed(seed * 1000 + part.fold))
-        for epoch, heads in enumerate(runs):
-            if (value := _macro(heads(apart), truth)) > best:
-                best, found["best_on_test"] = value, epoch
-            heads_of |= {choice: heads for choice in CHOICES if found[choice] == epoch}
-        folds.append(part.fold)
-        learned.append(part.learned)
-        for choice in CHOICES:
-            epochs[choice].append(found[choice] + 1)
-            kept[choice].append(heads_of[choice])
+        fitted, apart = (train, test) if last else (inside, judged)
+        truth = labels[apart]
+        if last:
+            truth = truth.masked_fill(torch.as_tensor(~part.learned, device=labels.device), NO_LABEL)
+        generator = torch.Generator(features.device).manual_seed(seed * 1000 + part.fold)
+        seen, macro, kept = features[apart], [], []
+        for heads in trained_heads(features[fitted], labels[fitted], recipe, generator):
+            macro.append(_macro(heads(seen), truth))
+            kept += [heads] if last else []
+        return int(np.argmax(macro)), kept
+
+    found = list(each(run, [(part, last) for last in (False, True) for part in parts], features.device))
+    epochs, kept = {choice: [] for choice in CHOICES}, {choice: [] for choice in CHOICES}
+    for (validated, _), (best, heads_of) in zip(found[: len(parts)], found[len(parts) :]):
+        for choice, epoch in {"last": recipe.epochs - 1, "validation": validated, "best_on_test": best}.items():
+            epochs[choice].append(epoch + 1)
+            kept[choice].append(heads_of[epoch])
     return FittedFolds(
-        folds=tuple(folds), learned=np.stack(learned), epochs={choice: tuple(found) for choice, found in epochs.items()},
+        folds=tuple(part.fold for part in parts), learned=np.stack([part.learned for part in parts]),
+        epochs={choice: tuple(found) for choice, found in epochs.items()},
         weight={choice: torch.stack([heads.weight for heads in found]) for choice, found in kept.items()},
         bias={choice: torch.stack([heads.bias for heads in found]) for choice, found in kept.items()},
     )  # fmt: skip

@@ -68,7 +68,7 @@ def main() -> None:
             trained = time.monotonic()
             results = evaluate(
                 model.encoder().eval(), tables, params.probe, method=name, seed=params.seed, device=device, work=Path(scratch, name),
-                shared=Path(scratch, "corrupted"), seen=params.views.corruptions,
+                shared=Path(scratch, "shared"), seen=params.views.corruptions,
             )  # fmt: skip
             write_results(results, out / "results.csv")
             seconds = {"pretrain": round(trained - began, 1), "probe": round(time.monotonic() - trained, 1)}

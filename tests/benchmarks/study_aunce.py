@@ -34,12 +34,12 @@ from scipy import stats
 from torch import nn
 
 from lib.au_metrics import au_auc, au_counts
-from lib.conditions import source_of
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.datasets.columns import AU_PRESENT_FROM
 from lib.faces.demo_set import make_demo_set
 from lib.faces.shards import open_packed
 from lib.files import write_aside
+from lib.kept import source_of
 from lib.methods import build_method
 from lib.methods.aunce import AunceConfig
 from lib.models.controls import raw_pixels, untrained

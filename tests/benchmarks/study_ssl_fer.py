@@ -27,11 +27,11 @@ import torch
 from scipy import stats
 
 from lib import resume
-from lib.conditions import source_of
 from lib.evaluation import evaluate
 from lib.faces.demo_set import make_demo_set
 from lib.faces.shards import open_packed
 from lib.files import write_aside
+from lib.kept import source_of
 from lib.methods import METHODS, build_method
 from lib.models.controls import raw_pixels, untrained
 from lib.models.encoder import EncoderConfig, load_encoder
@@ -140,7 +140,7 @@ def evaluate_row(job: tuple[str, int, Path]) -> tuple[str, int, float]:
         (WORK / "logs").mkdir(parents=True, exist_ok=True)
         with open(WORK / "logs" / f"{row}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
             found = evaluate(encoder, [open_packed(faces_at)], PROBE, method=row, seed=seed, device="cpu",
-                             work=WORK / "probe" / f"{row}-{seed}", shared=WORK / "corrupted")  # fmt: skip
+                             work=WORK / "probe" / f"{row}-{seed}", shared=WORK / "shared")  # fmt: skip
         write_results(found, path)
     return row, seed, time.monotonic() - began
 
