@@ -22,7 +22,7 @@ class AuCounts:
     misses: np.ndarray
     rejections: np.ndarray
 
-    @property
+    @cached_property
     def support(self) -> np.ndarray:
         """How many images show each AU."""
         return self.hits + self.misses

@@ -52,11 +52,23 @@ def tally(
     people, person = np.unique(task.subjects, return_inverse=True)
     draws = subject_draws(len(people), resamples, DRAW_SEED)
     resampled: dict[int, dict[str, np.ndarray]] = {}
+    first = np.unique(person, return_index=True)[1]  # the first item of each person
 
-    def metrics_of(scores: np.ndarray, wanted=task.metrics) -> dict[str, np.ndarray]:
+    def sums_of(scores: np.ndarray) -> np.ndarray:
         items = np.arange(len(scores))
-        sums = draws @ subject_sums(task.count(scores, items), person[items], len(people))
-        return {name: metric(sums) for name, metric in wanted.items()}
+        return draws @ subject_sums(task.count(scores, items), person[items], len(people))
+
+    def metrics_of(scores: np.ndarray) -> dict[str, np.ndarray]:
+        sums = sums_of(scores)
+        return {name: metric(sums) for name, metric in task.metrics.items()}
+
+    def all_of(scores: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The metrics and the details, from the same sums."""
+        sums = sums_of(scores)
+        metrics, details = ({name: metric(sums) for name, metric in asked.items()} for asked in (task.metrics, task.details))
+        if task.curves:
+            details |= task.curves(scores, np.arange(len(scores)), person[: len(scores)], draws)
+        return metrics, details
 
     def clean_of(n: int) -> dict[str, np.ndarray]:
         if n not in resampled:
@@ -77,7 +89,7 @@ def tally(
             metric,
             value,
             n,
-            len(np.unique(person[:n])),
+            int((first < n).sum()),
             low,
             high,
         )
@@ -106,18 +118,11 @@ def tally(
         items = torch.arange(len(scores), device=task.labels.device)
         return mean_of(task.losses(torch.as_tensor(scores, device=items.device), items).double().cpu().numpy())
 
-    def detail_rows(family, condition, severity, n, cells: Sequence[np.ndarray]) -> list[Result]:
-        """The details' means over the scores of several conditions."""
-        total = {}
-        for scores in cells if task.details or task.curves else ():
-            found = metrics_of(scores, task.details)
-            if task.curves:
-                found |= task.curves(scores, np.arange(len(scores)), person[: len(scores)], draws)
-            for name, values in found.items():
-                total[name] = total.get(name, 0.0) + values / len(cells)
-        return [row(family, condition, severity, n, k, v) for k, v in total.items() if not np.isnan(v[0])]
+    def detail_rows(family, condition, severity, n, details: dict[str, np.ndarray]) -> list[Result]:
+        return [row(family, condition, severity, n, k, v) for k, v in details.items() if not np.isnan(v[0])]
 
-    results = rows("clean", "clean", 0, len(clean), clean_of(len(clean))) + detail_rows("clean", "clean", 0, len(clean), [clean])
+    resampled[len(clean)], details = all_of(clean)
+    results = rows("clean", "clean", 0, len(clean), clean_of(len(clean))) + detail_rows("clean", "clean", 0, len(clean), details)
     for prefix, scores in task.clean_only.items():
         found = metrics_of(scores).items()
         results += [row("clean", "clean", 0, len(scores), f"{prefix}_{k}", v) for k, v in found if not np.isnan(v[0])]
@@ -128,7 +133,11 @@ def tally(
         if len(sizes) != 1:
             raise ValueError(f"measured: all of family {family} must have one number of items, got {sorted(sizes)}")
         n = sizes.pop()
-        metrics = [metrics_of(m.scores) for m in cells]
+        metrics, details = [], {}
+        for m in cells:
+            values, others = all_of(m.scores) if family in ("corruption", "attack") else (metrics_of(m.scores), {})
+            metrics.append(values)
+            details |= {name: details.get(name, 0.0) + other / len(cells) for name, other in others.items()}  # their means
         for m, values in zip(cells, metrics):
             if (family, m.condition) == ("check", "pgd"):
                 results.append(row(family, m.condition, m.severity, n, "loss", loss_of(m.scores)))
@@ -148,7 +157,7 @@ def tally(
 
         for name, members in groups.items():
             results += rows(family, name, np.nan, n, average(members))
-        results += detail_rows(family, "mean", np.nan, n, [m.scores for m in cells])
+        results += detail_rows(family, "mean", np.nan, n, details)
         for severity in sorted({m.severity for m in cells} - {0}):
             members = [i for i, m in enumerate(cells) if m.severity == severity]
             results += rows(family, "mean", severity, n, average(members), brief=True)

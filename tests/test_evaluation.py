@@ -11,6 +11,7 @@ from lib.bootstrap import interval, subject_draws, subject_sums
 from lib.evaluation import evaluate, tasks_of
 from lib.items import items_of
 from lib.probe_params import Attacked, Finetune, ProbeParams
+from lib.probes.au_linear import fit_folds
 from lib.probes.finetuned import FINETUNED
 from lib.probes.neighbours import BY_NEIGHBOURS
 from lib.results import write_results
