@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import lib.conditions
-from lib.conditions import CORRUPTION_CODE, attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy
+from lib.conditions import CORRUPTION_CODE, attack_jobs, check_jobs, corruption_jobs, generator_for, to_numpy, with_one_sample
+from lib.degrade.recipes import RECIPES
 from lib.evaluation import tasks_of
 from lib.probe_params import ProbeParams
 
@@ -111,6 +112,33 @@ def test_checks_measure_what_they_say(synthetic_faces, pixel_encoder):
     with pytest.raises(ValueError, match="surrogates: task expression of 'x' must have the same test items"):
         other = tasks_of(encoder, table, ProbeParams(images=40, pairs=20), "cpu")[0]
         list(check_jobs(task, {"x": other}, 8, 2, [1], 5, 5, 8, "cpu"))[-1].run()
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_eotpgd_takes_a_second_gradient_of_a_model_that_draws_only(synthetic_faces, pixel_encoder, monkeypatch, draws):
+    """On any other it is what it is with two: the recipe of the same seeds, followed to the end."""
+
+    class Drawing(Watched):
+        def forward(self, images):
+            return super().forward(images) * (1 + 0.5 * torch.rand(len(images), 1) if draws else 1)
+
+    encoder = Drawing(pixel_encoder(8))
+    task = tasks_of(encoder, synthetic_faces(), PARAMS, "cpu")[0]
+    found = []
+    for as_it_is in (False, True):
+        if as_it_is:
+            monkeypatch.setattr("lib.conditions.with_one_sample", lambda name, model, images: name)
+        (job,) = attack_jobs(task, ["eotpgd"], eps=8, alpha=2, steps=4, sweep=[], items=10, batch_size=16, device="cpu")
+        encoder.seen.clear()
+        found.append((job.run()[0], len(encoder.seen)))
+    (scores, taken), (wanted, all_of_them) = found
+    assert all_of_them == 2 * 4 + 1 and taken == (2 + 2 * 4 + 1 if draws else 2 + 4 + 1)
+    assert draws or np.array_equal(scores, wanted)
+
+
+def test_other_attacks_than_eotpgd_are_not_asked_whether_the_model_draws():
+    for name in set(RECIPES) - {"eotpgd"}:
+        assert with_one_sample(name, None, None) == name
 
 
 def test_a_sweep_scales_the_step_with_eps_and_attacks_the_first_items(synthetic_faces, pixel_encoder):
