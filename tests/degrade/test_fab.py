@@ -79,6 +79,21 @@ def test_broken_images_drop_out(linear):
     assert sizes[:2] == [30, 26] and sizes[-1] < 26
 
 
+def test_several_targets_at_once_find_what_one_after_the_other_finds(make_images):
+    """An image alone is searched one target after the other; beside many that have dropped out, towards several at once."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.Tanh(), nn.Linear(32, 5)).double().eval()
+    images = make_images(30, 8).double()
+    net[-1].bias.data -= net(images).mean(0).detach()
+    labels, seeds, sizes = net(images).argmax(1), torch.arange(30), []
+    labels[:8] = (labels[:8] + 1) % 5
+    alone = [fab_targeted(net, images[[i]], labels[[i]], 0.02, steps=10, seeds=seeds[[i]]) for i in range(30)]
+    got = fab_targeted(lambda x: sizes.append(len(x)) or net(x), images, labels, 0.02, steps=10, seeds=seeds)
+    assert torch.allclose(got, torch.cat(alone), atol=1e-12)
+    assert 8 < misclassified(net(got), labels).sum() < 30 and max(sizes) <= 30
+    assert any(later > earlier for earlier, later in zip(sizes, sizes[1:])) and len(sizes) < 1 + 4 * 2 * 10
+
+
 def slow_search(net, clean, label, target, eps, steps, start):
     """Section 3 of the paper for one image and one target, in vectors: every point at which the model was asked."""
     x, asked = start, []
