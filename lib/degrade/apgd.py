@@ -78,15 +78,18 @@ def apgd_targeted(
     generator: torch.Generator | None = None,
     targets: int = 9,
     seeds: Tensor | None = None,
+    most_rows: int | None = None,
 ) -> Tensor:
     """APGD-T: one search towards each of the ``targets`` likeliest wrong classes (all of them where there are fewer).
 
     Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were. Once few
-    images are left, several targets are searched at once, in no more rows than B: the result of an image is that of its
-    likeliest target that is reached, as if they were searched one after the other.
+    images are left, several targets are searched at once, in up to ``most_rows`` rows of one batch (None: B): the result of an
+    image is that of its likeliest target that is reached, as if they were searched one after the other.
     """
     seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
+    most_rows = len(images) if most_rows is None else most_rows
+    check_count("most_rows", most_rows)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images, classes = constant(images), constant(classes)
         result, left = images.clone(), torch.arange(len(images), device=images.device)
@@ -96,7 +99,7 @@ def apgd_targeted(
         left = left[~misclassified(logits, classes)]
         place, last = 0, min(targets, logits.shape[1] - 1)
         while place < last and len(left):
-            places = range(place, min(place + len(images) // len(left), last))
+            places = range(place, min(place + max(most_rows // len(left), 1), last))
             copies = torch.arange(len(left), device=left.device).repeat(len(places))
             both = torch.stack([classes[left[copies]], order[left, place : places.stop].T.flatten()], 1)
             point, _, broken = _ascent(

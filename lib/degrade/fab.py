@@ -29,15 +29,19 @@ def fab_targeted(
     generator: torch.Generator | None = None,
     targets: int = 9,
     seeds: Tensor | None = None,
+    most_rows: int | None = None,
 ) -> Tensor:
     """Images [B,3,H,W]: misclassified ones within ``eps`` where they were found, else the images as they were.
 
     Logits [B,C], classes [B] long. Costs two forward passes and a backward one a step and target. An image drops out
-    once a change within ``eps`` is found. Once few are left, several targets are searched at once, in no more rows than B:
-    the result of an image is that of its likeliest target that is reached, as if they were searched one after the other.
+    once a change within ``eps`` is found. Once few are left, several targets are searched at once, in up to ``most_rows`` rows
+    of one batch (None: B): the result of an image is that of its likeliest target that is reached, as if they were searched
+    one after the other.
     """
     seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
+    most_rows = len(images) if most_rows is None else most_rows
+    check_count("most_rows", most_rows)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images = constant(images)
         result, left = images.clone(), torch.arange(len(images), device=images.device)
@@ -47,7 +51,7 @@ def fab_targeted(
         left = left[~misclassified(logits, classes)]
         place, last = 0, min(targets, logits.shape[1] - 1)
         while place < last and len(left):
-            places = range(place, min(place + len(images) // len(left), last))
+            places = range(place, min(place + max(most_rows // len(left), 1), last))
             copies = torch.arange(len(left), device=left.device).repeat(len(places))
             clean, target = images[left], order[left, place : places.stop].T.flatten()
             start = torch.cat([random_start(clean, eps, derive(seeds[left], p)) if p else clean for p in places])

@@ -150,6 +150,9 @@ def test_several_targets_at_once_find_what_one_after_the_other_finds(setting):
     assert 3 < broken.sum() < 22 and max(sizes) <= 24
     assert any(later > earlier for earlier, later in zip(sizes, sizes[1:]))  # several targets of those that are left
     assert len(sizes) < 1 + 4 * 9
+    sizes.clear()
+    assert torch.allclose(apgd_targeted(model, images, labels, EPS / 5, 8, seeds=seeds, most_rows=88), got, atol=1e-12)
+    assert sizes[:2] == [24, 88] and len(sizes) <= 1 + 9  # all 4 targets of 22 images
 
 
 def test_a_module_is_left_as_it_was(setting):

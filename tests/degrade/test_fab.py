@@ -92,6 +92,10 @@ def test_several_targets_at_once_find_what_one_after_the_other_finds(make_images
     assert torch.allclose(got, torch.cat(alone), atol=1e-12)
     assert 8 < misclassified(net(got), labels).sum() < 30 and max(sizes) <= 30
     assert any(later > earlier for earlier, later in zip(sizes, sizes[1:])) and len(sizes) < 1 + 4 * 2 * 10
+    sizes.clear()
+    model = lambda x: sizes.append(len(x)) or net(x)  # noqa: E731
+    assert torch.allclose(fab_targeted(model, images, labels, 0.02, steps=10, seeds=seeds, most_rows=88), got, atol=1e-12)
+    assert sizes[:2] == [30, 88] and len(sizes) <= 1 + 2 * 10  # all 4 targets of 22 images
 
 
 def slow_search(net, clean, label, target, eps, steps, start):
