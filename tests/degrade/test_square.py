@@ -142,8 +142,8 @@ def test_writing_squares_in_place_changes_no_result(make_images, side, stop):
     expected = whole_images(judge, images, 0.05, 100, torch.arange(12), 0.8, stop)
     got = square_search(judge, images, 0.05, 100, torch.arange(12), 0.8, stop)
     assert torch.allclose(got, expected, atol=1e-12)
-    scattered = images.contiguous(memory_format=torch.channels_last)
-    assert torch.allclose(square_search(judge, scattered, 0.05, 100, torch.arange(12), 0.8, stop), expected, atol=1e-12)
+    for scattered in (images.contiguous(memory_format=torch.channels_last), images.mT.contiguous().mT):
+        assert torch.allclose(square_search(judge, scattered, 0.05, 100, torch.arange(12), 0.8, stop), expected, atol=1e-12)
     broken = judge(got, torch.arange(12))[1]
     assert not stop or 0 < broken.sum() < 12
 
