@@ -12,7 +12,7 @@ from torch import Tensor
 from lib.degrade.checks import check_broken, check_count, check_each, check_logits, check_scores
 from lib.degrade.draws import derive
 from lib.degrade.objectives import misclassified, targeted_dlr
-from lib.degrade.search import ball, checked_search, constant, random_start, untouched
+from lib.degrade.search import ball, checked_search, constant, likeliest, random_start, untouched
 
 Scores = Callable[[Tensor], Tensor]
 Each = Callable[[Tensor, Tensor], Tensor]
@@ -78,39 +78,51 @@ def apgd_targeted(
     generator: torch.Generator | None = None,
     targets: int = 9,
     seeds: Tensor | None = None,
+    most_rows: int | None = None,
 ) -> Tensor:
     """APGD-T: one search towards each of the ``targets`` likeliest wrong classes (all of them where there are fewer).
 
-    Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were.
+    Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were. Once few
+    images are left, several targets are searched at once, in up to ``most_rows`` rows of one batch (None: B): the result of an
+    image is that of its likeliest target that is reached, as if they were searched one after the other.
     """
     seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
-    result, left = constant(images).clone(), torch.arange(len(images), device=images.device)
-    with torch.no_grad(), untouched(logits_fn):
-        logits = check_logits(logits_fn(constant(images)), classes)
+    most_rows = len(images) if most_rows is None else most_rows
+    check_count("most_rows", most_rows)
+    with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
+        images, classes = constant(images), constant(classes)
+        result, left = images.clone(), torch.arange(len(images), device=images.device)
+        with torch.no_grad():
+            logits = check_logits(logits_fn(images), classes)
         order = logits.scatter(1, classes[:, None], float("-inf")).argsort(1, descending=True)
         left = left[~misclassified(logits, classes)]
-    for place in range(min(targets, logits.shape[1] - 1)):
-        if not len(left):
-            break
-        both = torch.stack([classes[left], order[left, place]], 1)
-        point = apgd(
-            logits_fn, images[left], both, lambda z, y: targeted_dlr(z, y[:, 0], y[:, 1]), eps, steps,
-            broken_fn=lambda z, y: misclassified(z, y[:, 0]), seeds=derive(seeds[left], place),
-        )  # fmt: skip
-        with torch.no_grad(), untouched(logits_fn):
-            broken = misclassified(logits_fn(point), classes[left])
-        result[left[broken]] = point[broken]
-        left = left[~broken]
-    return result
+        place, last = 0, min(targets, logits.shape[1] - 1)
+        while place < last and len(left):
+            places = range(place, min(place + max(most_rows // len(left), 1), last))
+            copies = torch.arange(len(left), device=left.device).repeat(len(places))
+            both = torch.stack([classes[left[copies]], order[left, place : places.stop].T.flatten()], 1)
+            point, _, broken = _ascent(
+                logits_fn, images[left[copies]], both, lambda z, y: targeted_dlr(z, y[:, 0], y[:, 1]), eps, steps,
+                torch.cat([derive(derive(seeds[left], p), 0) for p in places]), lambda z, y: misclassified(z, y[:, 0]), copies,
+            )  # fmt: skip
+            found, row = likeliest(broken, len(places))
+            result[left[found]] = point[row[found]]
+            place, left = places.stop, left[~found]
+        return result
 
 
 def _ascent(
     logits_fn: Scores, images: Tensor, labels: Tensor, each_fn: Each, eps: float, steps: int, seeds: Tensor,
-    broken_fn: Each | None,
+    broken_fn: Each | None, copies: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """One start: (best points [B,3,H,W], their losses [B], broken [B] bool)."""
+    """One start: (best points [B,3,H,W], their losses [B], broken [B] bool).
+
+    Rows with the same number, 0 to B - 1, in ``copies`` [B] long are searches for one image: a broken one ends those behind it.
+    """
     rows = torch.arange(len(images), device=images.device)
+    copies = rows if copies is None else copies
+    first = torch.full_like(rows, len(rows))  # the first broken row of each number
     broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     low, high = ball(images, eps)
     point = torch.clamp(random_start(images, eps, seeds), low, high)
@@ -127,7 +139,8 @@ def _ascent(
         """Record the images ``hit`` as broken where they are; which of the present ones stay."""
         gone = rows[hit]
         out[0][gone], out[1][gone], broken[gone] = point[hit], loss[hit], True
-        return ~hit
+        first.scatter_reduce_(0, copies[gone], gone, "amin")
+        return rows < first[copies[rows]]
 
     for step in range(steps):
         if bool(hit.any()):

@@ -58,8 +58,8 @@ def autoattack(
 
     run = {
         "apgd_ce": lambda x, y, s: apgd(logits_fn, x, y, cross_entropy, eps, steps, broken_fn=misclassified, seeds=s),
-        "apgd_t": lambda x, y, s: apgd_targeted(logits_fn, x, y, eps, steps, seeds=s),
-        "fab_t": lambda x, y, s: fab_targeted(logits_fn, x, y, eps, steps, seeds=s),
+        "apgd_t": lambda x, y, s: apgd_targeted(logits_fn, x, y, eps, steps, seeds=s, most_rows=len(images)),
+        "fab_t": lambda x, y, s: fab_targeted(logits_fn, x, y, eps, steps, seeds=s, most_rows=len(images)),
         "square": squares,
     }
     with torch.inference_mode(False), untouched(logits_fn):

@@ -13,7 +13,7 @@ from torch import Tensor
 from lib.degrade.checks import check_count, check_logits
 from lib.degrade.draws import derive
 from lib.degrade.objectives import misclassified
-from lib.degrade.search import checked_search, constant, random_start, untouched
+from lib.degrade.search import checked_search, constant, likeliest, random_start, untouched
 
 Scores = Callable[[Tensor], Tensor]
 
@@ -29,14 +29,19 @@ def fab_targeted(
     generator: torch.Generator | None = None,
     targets: int = 9,
     seeds: Tensor | None = None,
+    most_rows: int | None = None,
 ) -> Tensor:
     """Images [B,3,H,W]: misclassified ones within ``eps`` where they were found, else the images as they were.
 
     Logits [B,C], classes [B] long. Costs two forward passes and a backward one a step and target. An image drops out
-    once a change within ``eps`` is found.
+    once a change within ``eps`` is found. Once few are left, several targets are searched at once, in up to ``most_rows`` rows
+    of one batch (None: B): the result of an image is that of its likeliest target that is reached, as if they were searched
+    one after the other.
     """
     seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
+    most_rows = len(images) if most_rows is None else most_rows
+    check_count("most_rows", most_rows)
     with torch.inference_mode(False), torch.enable_grad(), untouched(logits_fn):
         images = constant(images)
         result, left = images.clone(), torch.arange(len(images), device=images.device)
@@ -44,35 +49,47 @@ def fab_targeted(
             logits = check_logits(logits_fn(images), classes)
         order = logits.scatter(1, classes[:, None], float("-inf")).argsort(1, descending=True)
         left = left[~misclassified(logits, classes)]
-        for place in range(min(targets, logits.shape[1] - 1)):
-            if not len(left):
-                break
-            start = derive(seeds[left], place) if place else None
-            found, broken = _towards(logits_fn, images[left], classes[left], order[left, place], eps, steps, start)
-            result[left[broken]] = found[broken]
-            left = left[~broken]
+        place, last = 0, min(targets, logits.shape[1] - 1)
+        while place < last and len(left):
+            places = range(place, min(place + max(most_rows // len(left), 1), last))
+            copies = torch.arange(len(left), device=left.device).repeat(len(places))
+            clean, target = images[left], order[left, place : places.stop].T.flatten()
+            start = torch.cat([random_start(clean, eps, derive(seeds[left], p)) if p else clean for p in places])
+            point, broken = _towards(logits_fn, clean[copies], classes[left[copies]], target, start, eps, steps, copies)
+            found, row = likeliest(broken, len(places))
+            result[left[found]] = point[row[found]]
+            place, left = places.stop, left[~found]
         return result
 
 
 def _towards(
-    logits_fn: Scores, clean: Tensor, classes: Tensor, target: Tensor, eps: float, steps: int, seeds: Tensor | None
+    logits_fn: Scores, clean: Tensor, classes: Tensor, target: Tensor, point: Tensor, eps: float, steps: int, copies: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One target class: (points [B,3,H,W], found within eps [B] bool). The first start is the image itself."""
+    """One target class a row, from ``point``: (points [B,3,H,W], found within eps [B] bool).
+
+    Rows with the same number, 0 to B - 1, in ``copies`` [B] long are searches for one image: a broken one ends those behind it.
+    """
     rows = torch.arange(len(clean), device=clean.device)
+    first = torch.full_like(rows, len(rows))  # the first broken row of each number
     found, broken = clean.clone(), torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
-    point = clean if seeds is None else random_start(clean, eps, seeds)
     for _ in range(steps):
         gap, slope = _slope(logits_fn, point, classes, target)
         point = nearer(point, clean, gap, slope)
         with torch.no_grad():
             over = misclassified(logits_fn(point), classes)
         hit = over & ((point - clean).abs().amax((1, 2, 3)) <= eps)
-        found[rows[hit]], broken[rows[hit]] = point[hit], True
+        some = bool(hit.any())
+        if some:
+            gone = rows[hit]
+            found[gone], broken[gone] = point[hit], True
+            first.scatter_reduce_(0, copies[gone], gone, "amin")
         # over the boundary but too far, as most are: back towards the image, and on from there
         point = torch.where(over[:, None, None, None], clean + BACK * (point - clean), point)
-        rows, clean, classes, target, point = (t[~hit] for t in (rows, clean, classes, target, point))
-        if not len(rows):
-            break
+        if some:
+            stay = torch.nonzero(rows < first[copies[rows]]).flatten()
+            rows, clean, classes, target, point = (t[stay] for t in (rows, clean, classes, target, point))
+            if not len(rows):
+                break
     return found, broken
 
 

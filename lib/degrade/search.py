@@ -53,6 +53,13 @@ def random_start(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
     return images.add(noise.mul_(2).sub_(1).mul_(eps)).clamp_(0, 1)
 
 
+def likeliest(broken: Tensor, targets: int) -> tuple[Tensor, Tensor]:
+    """Of ``broken`` [T*B] bool, all images for the first of the ``targets`` T, then for the next: which images any target broke
+    [B] bool, and the row of the first one that did [B] long."""
+    table = broken.view(targets, -1)
+    return table.any(0), table.int().argmax(0) * table.shape[1] + torch.arange(table.shape[1], device=broken.device)
+
+
 @contextlib.contextmanager
 def untouched(model: object) -> Iterator[None]:
     """Hold a Module in eval mode with parameter gradients off; put mode, buffers and requires_grad back afterwards.

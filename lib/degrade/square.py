@@ -29,7 +29,8 @@ def square_search(
     a query; each image's search is its own, by its seed.
 
     Args:
-        judge: (images [b,3,H,W], their rows [b] long in the batch) -> (loss [b], finite, broken [b] bool).
+        judge: (images [b,3,H,W], their rows [b] long in the batch) -> (loss [b], finite, broken [b] bool). The images are the
+            search's own and change in place between two calls: a judge that keeps them must copy them.
         seeds: [B] long. share: of the image's area that the first squares have.
         stop: leave an image when it is broken (it drops out); else its loss is raised to the end.
 
@@ -40,23 +41,23 @@ def square_search(
     if not 0 < share <= 1:
         raise ValueError(f"share: expected a number above 0 and up to 1, got {share!r}")
     seeds = checked_search(images, images, eps, 0.0, 1, None, seeds)
-    images = constant(images)
+    images = constant(images).contiguous()
     height, width = images.shape[2:]
     rows = torch.arange(len(images), device=images.device)
-    whole = torch.empty_like(images)  # the results; what follows shrinks to the images that are still searched
+    down, across = (torch.arange(n, device=images.device) for n in (height, width))
 
     def signs(draw: Tensor) -> Tensor:
         return torch.where(draw < 0.5, -eps, eps).to(images.dtype)
 
     best = (images + signs(uniform(seeds, 0, 3, 1, width, dtype=images.dtype))).clamp_(0, 1)
     loss, broken = check_judged(judge(best, rows), len(rows))
+    loss = loss.clone()  # it could be a view of the images, which change in place from here on
+    whole = torch.empty_like(best)  # the results of images that have dropped out; the rest shrinks to those still searched
     draws = best.new_empty(len(best), 0)
-    down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
-    across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
     for query in range(1, queries):
         if stop and bool(broken.any()):
-            stays = torch.nonzero(~broken).flatten()
-            whole[rows] = best
+            gone, stays = (torch.nonzero(which).flatten() for which in (broken, ~broken))
+            whole[rows[gone]] = best[gone]
             images, seeds, best, loss, rows, draws = (state[stays] for state in (images, seeds, best, loss, rows, draws))
             if not len(rows):
                 break
@@ -67,14 +68,18 @@ def square_search(
         area = share / 2 ** sum(query / queries > start for start in HALVINGS)
         side = min(max(round(math.sqrt(area * height * width)), 1), height, width)
         where, sign = draws[:, 2 * place], draws[:, 2 * place + 1]
-        top, left = ((where[:, i] * (n - side + 1)).long().view(-1, 1, 1, 1) for i, n in ((0, height), (1, width)))
-        square = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
-        tried = torch.where(square, (images + signs(sign).view(-1, 3, 1, 1)).clamp_(0, 1), best)
-        tried_loss, broken = check_judged(judge(tried, rows), len(rows))
+        top, left = ((where[:, i] * (n - side + 1)).long() for i, n in ((0, height), (1, width)))
+        corner, square = top * width + left, (down[:side, None] * width + across[:side]).flatten()
+        at = (corner[:, None] + square)[:, None].expand(-1, 3, -1)  # the square's pixels in each flattened channel
+        pixels = best.flatten(2)  # a view
+        before = pixels.gather(2, at)
+        after = (images.flatten(2).gather(2, at) + signs(sign)[:, :, None]).clamp_(0, 1)
+        pixels.scatter_(2, at, after)
+        tried_loss, broken = check_judged(judge(best, rows), len(rows))
         better = tried_loss > loss
         if stop:
             better |= broken
-        best = torch.where(better[:, None, None, None], tried, best)
         loss = torch.where(better, tried_loss, loss)
+        pixels.scatter_(2, at, torch.where(better[:, None, None], after, before))
     whole[rows] = best
     return whole

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from lib.degrade.apgd import apgd, apgd_targeted
 from lib.degrade.attacks import attack
 from lib.degrade.draws import derive
-from lib.degrade.objectives import cross_entropy, dlr, misclassified
+from lib.degrade.objectives import cross_entropy, dlr, misclassified, targeted_dlr
 from lib.degrade.search import random_start
 
 EPS = 4 / 255
@@ -124,6 +124,35 @@ def test_targeted_visits_every_wrong_class_and_no_more(setting):
     for classes in (2, 3):
         few = nn.Sequential(net, nn.Linear(5, classes))
         apgd_targeted(few, images, few(images).argmax(1), EPS, 3, targets=9, seeds=torch.arange(24))
+
+
+def test_several_targets_at_once_find_what_one_after_the_other_finds(setting):
+    net, images, labels = setting
+    net, images = net.double(), images.double()
+    seeds, expected, sizes = torch.arange(24), [], []
+    order = net(images).scatter(1, labels[:, None], float("-inf")).argsort(1, descending=True)
+    for number in range(24):
+        one, point = slice(number, number + 1), images[number : number + 1]
+        for place in range(4):
+            target = order[one, place]
+            point = apgd(
+                net, images[one], labels[one], lambda z, y, t=target: targeted_dlr(z, y, t), EPS / 5, 8,
+                seeds=derive(seeds[one], place), broken_fn=misclassified,
+            )  # fmt: skip
+            if misclassified(net(point), labels[one]):
+                break
+            point = images[one]
+        expected.append(point)
+    model = lambda x: sizes.append(len(x)) or net(x)  # noqa: E731
+    got = apgd_targeted(model, images, labels, EPS / 5, 8, seeds=seeds)
+    assert torch.allclose(got, torch.cat(expected), atol=1e-12)
+    broken = misclassified(net(got), labels)
+    assert 3 < broken.sum() < 22 and max(sizes) <= 24
+    assert any(later > earlier for earlier, later in zip(sizes, sizes[1:]))  # several targets of those that are left
+    assert len(sizes) < 1 + 4 * 9
+    sizes.clear()
+    assert torch.allclose(apgd_targeted(model, images, labels, EPS / 5, 8, seeds=seeds, most_rows=88), got, atol=1e-12)
+    assert sizes[:2] == [24, 88] and len(sizes) <= 1 + 9  # all 4 targets of 22 images
 
 
 def test_a_module_is_left_as_it_was(setting):

@@ -50,7 +50,7 @@ def test_every_part_alone_with_few_classes(setting, part, classes):
 def test_the_first_square_has_the_published_share_of_the_image(setting):
     net, images, labels = setting
     seen = []
-    model = lambda x: seen.append(x) or net(x)  # noqa: E731
+    model = lambda x: seen.append(x.clone()) or net(x)  # noqa: E731
     autoattack(model, images[5:6], labels[5:6], 1e-4, parts=("square",), seeds=torch.arange(1), steps=1, queries=4000)
     stripes, tried = seen[1:3]  # after the look at the clean image
     _, _, rows, columns = (stripes != tried).nonzero().T

@@ -70,7 +70,7 @@ def test_no_gradient_and_counts():
     with pytest.raises(ValueError, match="no gradient to the images"):
         fab_targeted(lambda x: means(x).detach(), IMAGES, right)
     for run in (apgd_targeted, fab_targeted):
-        for change in ({"targets": 0}, {"targets": -3}, {"eps": -1.0}, {"steps": 0}, {"generator": 0}):
+        for change in ({"targets": 0}, {"targets": -3}, {"most_rows": 0}, {"eps": -1.0}, {"steps": 0}, {"generator": 0}):
             with pytest.raises(ValueError, match=next(iter(change))):
                 run(means, IMAGES, CLASSES, **change)
     head = nn.Linear(3, 3)

@@ -79,6 +79,29 @@ def test_broken_images_drop_out(linear):
     assert sizes[:2] == [30, 26] and sizes[-1] < 26
 
 
+def test_several_targets_at_once_find_what_one_after_the_other_finds(make_images):
+    """An image alone is searched one target after the other; beside many that have dropped out, towards several at once."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 36, 16), nn.Tanh(), nn.Linear(16, 5)
+    ).double().eval()  # fmt: skip
+    net[0].weight.data *= 10  # so curved that for one image a less likely class is reached in fewer steps than a likelier one
+    net[3].weight.data *= 10
+    images = make_images(30, 8).double()
+    net[-1].bias.data -= net(images).mean(0).detach()
+    labels, seeds, sizes = net(images).argmax(1), torch.arange(30), []
+    labels[:8] = (labels[:8] + 1) % 5
+    alone = [fab_targeted(net, images[[i]], labels[[i]], 0.012, steps=20, seeds=seeds[[i]]) for i in range(30)]
+    got = fab_targeted(lambda x: sizes.append(len(x)) or net(x), images, labels, 0.012, steps=20, seeds=seeds)
+    assert torch.allclose(got, torch.cat(alone), atol=1e-12)
+    assert 8 < misclassified(net(got), labels).sum() < 30 and max(sizes) <= 30
+    assert any(later > earlier for earlier, later in zip(sizes, sizes[1:])) and len(sizes) < 1 + 4 * 2 * 20
+    sizes.clear()
+    model = lambda x: sizes.append(len(x)) or net(x)  # noqa: E731
+    assert torch.allclose(fab_targeted(model, images, labels, 0.012, steps=20, seeds=seeds, most_rows=88), got, atol=1e-12)
+    assert sizes[:2] == [30, 88] and len(sizes) <= 1 + 2 * 20  # all 4 targets of 22 images
+
+
 def slow_search(net, clean, label, target, eps, steps, start):
     """Section 3 of the paper for one image and one target, in vectors: every point at which the model was asked."""
     x, asked = start, []

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lib.degrade.draws import uniform
-from lib.degrade.square import square_search
+from lib.degrade.square import HALVINGS, square_search
 
 EPS = 8 / 255
 
@@ -98,3 +98,58 @@ def test_proposes_the_squares_of_the_published_search(setting):
 
     got = square_search(judge, image[None], EPS, queries, seed, share)
     assert torch.equal(torch.stack(seen), torch.stack(expected)) and torch.equal(got[0], best)
+
+
+def whole_images(judge, images, eps, queries, seeds, share, stop):
+    """One image after the other, every proposal a whole new image."""
+    results = []
+    for row, (image, seed) in enumerate(zip(images, seeds.view(-1, 1), strict=True)):
+        height, width = image.shape[1:]
+        sign = lambda draw: torch.where(draw < 0.5, -eps, eps).to(image.dtype)  # noqa: E731
+        best = (image + sign(uniform(seed, 0, 3, 1, width, dtype=image.dtype)[0])).clamp(0, 1)
+        loss, broken = (part.clone() for part in judge(best[None], torch.tensor([row])))
+        for query in range(1, queries):
+            if stop and broken:
+                break
+            area = share / 2 ** sum(query / queries > start for start in HALVINGS) * height * width
+            side = min(max(round(area**0.5), 1), height, width)
+            top, left, _ = uniform(seed, 2 * query, 3, dtype=image.dtype)[0]
+            top, left = int(top * (height - side + 1)), int(left * (width - side + 1))
+            tried = (image + sign(uniform(seed, 2 * query + 1, 3, 1, 1, dtype=image.dtype)[0])).clamp(0, 1)
+            outside = torch.ones(height, width, dtype=torch.bool)
+            outside[top : top + side, left : left + side] = False
+            tried = torch.where(outside, best, tried)
+            found, broken = (part.clone() for part in judge(tried[None], torch.tensor([row])))
+            if found > loss or stop and broken:
+                best, loss = tried, found
+        results.append(best)
+    return torch.stack(results)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("side", [(16, 16), (9, 14)])
+def test_writing_squares_in_place_changes_no_result(make_images, side, stop):
+    images = make_images(12, *side).double()
+    images[:4] = images[:4].round()  # where every proposal is cut off at 0 or 1
+    weight = torch.randn(3 * side[0] * side[1], 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wrong = (images.flatten(1) @ weight).argmin(1)
+    level = (images.flatten(1) @ weight).amin(1) + torch.linspace(0.5, 30, 12, dtype=torch.float64)  # near and far
+
+    def judge(x, rows):
+        scores = (x.flatten(1) @ weight).gather(1, wrong[rows, None])[:, 0] - level[rows]
+        return scores, scores > 0
+
+    expected = whole_images(judge, images, 0.05, 100, torch.arange(12), 0.8, stop)
+    got = square_search(judge, images, 0.05, 100, torch.arange(12), 0.8, stop)
+    assert torch.allclose(got, expected, atol=1e-12)
+    for scattered in (images.contiguous(memory_format=torch.channels_last), images.mT.contiguous().mT):
+        assert torch.allclose(square_search(judge, scattered, 0.05, 100, torch.arange(12), 0.8, stop), expected, atol=1e-12)
+    broken = judge(got, torch.arange(12))[1]
+    assert not stop or 0 < broken.sum() < 12
+
+
+def test_a_loss_that_is_a_part_of_the_images_is_not_changed_with_them(make_images):
+    images = make_images(6, 4)
+    plain = square_search(lambda x, rows: (x[:, 0, 1, 2].clone(), rows < 0), images, 0.1, 400, torch.arange(6), 0.8)
+    view = square_search(lambda x, rows: (x[:, 0, 1, 2], rows < 0), images, 0.1, 400, torch.arange(6), 0.8)
+    assert torch.equal(plain, view) and torch.equal(plain[:, 0, 1, 2], (images[:, 0, 1, 2] + 0.1).clamp(max=1))
