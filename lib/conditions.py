@@ -21,7 +21,7 @@ from lib.probes.task import Task
 
 # what corrupted images depend on
 CORRUPTION_CODE = (
-    "conditions.py", *(f"degrade/{name}.py" for name in (
+    "conditions.py", "kept.py", *(f"degrade/{name}.py" for name in (
         "corruptions", "levels", "separable", "noise", "blur", "weather", "digital", "elastic", "jpeg", "occluders", "spatter", "video",
     )),
 )  # fmt: skip
@@ -248,8 +248,9 @@ def check_jobs(
 def with_one_sample(name: str, model: Callable[[Tensor], Tensor], images: Tensor) -> str:
     """The attack that is ``name`` with one gradient a step where it sums several of the same, as eotpgd does, else ``name``.
 
-    A ``model`` that gives these ``images`` the same scores twice draws nothing, so it would give the same gradients too; what an
-    attack follows is the sign of their sum. Then eotpgd is pgd, bit for bit, at half the cost.
+    A ``model`` that gives these ``images`` the same scores twice is taken for one that draws nothing: it would give the same
+    gradients too, and what an attack follows is the sign of their sum. Then eotpgd is pgd, bit for bit where the backward pass is
+    deterministic, at half the cost.
     """
     recipe = RECIPES[name]
     twin = next((other for other, one in RECIPES.items() if one == replace(recipe, samples=1)), name)

@@ -121,11 +121,11 @@ def evaluate(
     for note in notes:
         print(note)
     surrogates = dict(surrogates or {}) if checks else {}
-    kept = Path(shared) if shared else None
+    shared = Path(shared) if shared else None
     with contextlib.ExitStack() as stack:
         for model in (encoder, *surrogates.values()):
             stack.enter_context(held_still(model))
-        groups = [tasks_of(encoder, table, params, device, kept) for table in tables]
+        groups = [tasks_of(encoder, table, params, device, shared) for table in tables]
         for probes in groups[:]:  # each has an encoder of its own, so it is embedded by itself
             tuned = finetuned_of(encoder, probes, params, seed=seed, device=device, work=Path(work))
             groups += [[task] for task in tuned]
@@ -136,10 +136,10 @@ def evaluate(
         tasks = [task for group in groups for task in group]
         clean = [clean_scores(task, params.batch_size, device) for task in tasks]
         others = {
-            name: {(table.name, task.name): task for table in tables for task in tasks_of(model, table, params, device, kept)}
+            name: {(table.name, task.name): task for table in tables for task in tasks_of(model, table, params, device, shared)}
             for name, model in surrogates.items()
         }
-        jobs = planned_jobs(groups, others, params, device=device, shared=kept, checks=checks)
+        jobs = planned_jobs(groups, others, params, device=device, shared=shared, checks=checks)
         folder = Path(work) / fingerprint([encoder, *surrogates.values()], tasks, clean, params, device)
         measured = {task: [] for task in tasks}
         for job, found in finished(jobs, folder, device, lambda total, start: progress(total, f"evaluate {method}", start=start)):
@@ -163,10 +163,10 @@ def planned_jobs(
     """
     groups, jobs = [group for group in groups if group], []
     tasks = [task for group in groups for task in group]
-    kept = shared and shared / "corrupted"
+    corrupted = shared and shared / "corrupted"
     for group in groups:
         rows = torch.cat([task.rows for task in tasks if task.table is group[0].table])
-        jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, kept, rows)
+        jobs += corruption_jobs(group, params.corruptions, params.severities, params.batch_size, device, corrupted, rows)
     grid = {"batch_size": params.batch_size, "device": device, "eps": params.eps, "alpha": params.alpha}
     for task in tasks:
         attacked = params.attacked.of(task.name)

@@ -1,9 +1,11 @@
 """What several evaluations need is made once: files named by a digest of all that they depend on.
 
-A file is whole or absent (lib.files), so a run that is killed leaves nothing half-written, and two runs at once write the same.
+Under its name a file is whole or absent (lib.files), also where a run is killed, and two runs at once write the same.
 """
 
+import contextlib
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,10 +25,13 @@ def kept_arrays(folder: Path, key: str, make: Callable[[], Arrays]) -> dict[str,
     try:
         with np.load(path) as saved:
             found = dict(saved)
-        path.touch()
-        return found
     except (OSError, EOFError, ValueError, zipfile.BadZipFile):  # no such file, or cut off, or no archive, or a wrong checksum
-        found = dict(make())
+        found = None
+    if found is not None:
+        with contextlib.suppress(OSError):  # taken away meanwhile, or of somebody else: it is read all the same
+            os.utime(path)
+        return found
+    found = dict(make())
     with write_aside(path) as aside, open(aside, "wb") as file:
         np.savez(file, **found)
     _forget(folder)

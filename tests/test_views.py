@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 from lib import views as lib_views
 from lib.views import (
     Views, colour_jitter, cut_mix, gradient_magnitude, hue_jitter, quadrant_crops, random_blur, random_crop, random_view,
-    sum_grid, window_crop,
+    sum_grid, uniform, uniforms, window_crop,
 )  # fmt: skip
 
 
@@ -25,6 +25,13 @@ def pictures(count=4, height=12, width=12, seed=5):
 def draws(generator, count, *ranges):
     """The numbers that ``uniform`` gives, one list a range."""
     return [[float(v) * (high - low) + low for v in torch.rand(count, generator=generator)] for low, high in ranges]
+
+
+def test_numbers_drawn_at_once_are_those_drawn_one_range_after_the_other():
+    images, ranges = pictures(37), ((-1, 1), (0.2, 0.7), (0, 1), (3, 4))
+    one, other = seeded(), seeded()
+    found, wanted = uniforms(images, ranges, one), [uniform(images, *bounds, other).flatten() for bounds in ranges]
+    assert torch.equal(found, torch.stack(wanted)) and torch.equal(one.get_state(), other.get_state())
 
 
 def luma(pixel):

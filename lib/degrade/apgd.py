@@ -83,8 +83,8 @@ def apgd_targeted(
     """APGD-T: one search towards each of the ``targets`` likeliest wrong classes (all of them where there are fewer).
 
     Logits [B,C] and classes [B] long. An image that is misclassified drops out; the others come back as they were. Once few
-    images are left, several targets are searched at once, in up to ``most_rows`` rows of one batch (None: B): the result of an
-    image is that of its likeliest target that is reached, as if they were searched one after the other.
+    images are left, several targets are searched at once, as many as fit ``most_rows`` rows of one batch (None: B), one at least:
+    the result of an image is that of its likeliest target that is reached, as if they were searched one after the other.
     """
     seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)
@@ -136,11 +136,12 @@ def _ascent(
     out = best.clone(), best_loss.clone()  # whole, while the state below shrinks to the images that are left
 
     def leave(hit: Tensor) -> Tensor:
-        """Record the images ``hit`` as broken where they are; which of the present ones stay."""
+        """Record the images ``hit`` as broken where they are; which of the present ones stay: [b] long, so that a GPU is waited
+        for once."""
         gone = rows[hit]
         out[0][gone], out[1][gone], broken[gone] = point[hit], loss[hit], True
         first.scatter_reduce_(0, copies[gone], gone, "amin")
-        return rows < first[copies[rows]]
+        return torch.nonzero(rows < first[copies[rows]]).flatten()
 
     for step in range(steps):
         if bool(hit.any()):

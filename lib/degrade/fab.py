@@ -34,9 +34,9 @@ def fab_targeted(
     """Images [B,3,H,W]: misclassified ones within ``eps`` where they were found, else the images as they were.
 
     Logits [B,C], classes [B] long. Costs two forward passes and a backward one a step and target. An image drops out
-    once a change within ``eps`` is found. Once few are left, several targets are searched at once, in up to ``most_rows`` rows
-    of one batch (None: B): the result of an image is that of its likeliest target that is reached, as if they were searched
-    one after the other.
+    once a change within ``eps`` is found. Once few are left, several targets are searched at once, as many as fit ``most_rows``
+    rows of one batch (None: B), one at least: the result of an image is that of its likeliest target that is reached, as if they
+    were searched one after the other.
     """
     seeds = checked_search(images, classes, eps, 0.0, steps, generator, seeds)
     check_count("targets", targets)

@@ -52,7 +52,8 @@ def swap_faces(
         ValueError: wrong shapes, or a negative feather.
     """
     several = max(len(faces) // max(len(heads), 1), 1)
-    if heads.shape[1:] != faces.shape[1:] or heads.dim() != 4 or heads.shape[1] != 3 or len(faces) != several * len(heads):
+    fits = heads.shape[1:] == faces.shape[1:] and heads.dim() == 4 and heads.shape[1] == 3
+    if not fits or not len(faces) or len(faces) != several * len(heads):
         raise ValueError(
             f"heads, faces: expected [B, 3, H, W] and [k B, 3, H, W], got {list(heads.shape)} and {list(faces.shape)}"
         )

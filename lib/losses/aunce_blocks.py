@@ -122,5 +122,3 @@ def _positives(
         positive += top
     torch.sum(logits.exp_(), 1, out=sums)
     return logits
-
-

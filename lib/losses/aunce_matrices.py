@@ -58,9 +58,8 @@ def losses_by_matrices(
     positive = (logs * sides).sum(2) - count.clamp(min=1).log()
     own_view = torch.cat([dots.diagonal(half, 1, 2), dots.diagonal(-half, 1, 2)], 1) / temperature
     positive = torch.where(is_mean, positive, own_view)
-    unit = [k for k, name in enumerate(branches) if name == "max"]
-    if unit:
-        unit = torch.tensor(unit).to(device, non_blocking=True)
+    if "max" in branches:
+        unit = torch.tensor([k for k, name in enumerate(branches) if name == "max"]).to(device, non_blocking=True)
         nearest = _nearest(dots[unit], sides[unit], released)
         positive[unit] = (dots[unit] * nearest).sum(2) / temperature
 
@@ -74,7 +73,7 @@ def losses_by_matrices(
     of_self = slope * is_self
     of_dots.diagonal(half, 1, 2).sub_(of_self[:, :half])
     of_dots.diagonal(-half, 1, 2).sub_(of_self[:, half:])
-    if len(unit):
+    if "max" in branches:
         of_dots[unit] -= slope[unit, :, None] * nearest
     gradient = torch.baddbmm(of_dots @ vectors, of_dots.mT, vectors)
     return F.softplus(ratio).where(known, 0.0), gradient.transpose(0, 1).contiguous()

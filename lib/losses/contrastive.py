@@ -46,7 +46,7 @@ def two_view_nt_xent(first: Tensor, second: Tensor, temperature: float = 0.07, t
     """
     float_matrix("first", first, "n, D")
     same_shape("second", second, "first", first)
-    positive_number("temperature", temperature)
+    check_settings(temperature, tile)
     return checked_rows(torch.cat([first, second]), other_view(2 * len(first), first.device), temperature, None, tile).mean()
 
 
@@ -69,12 +69,16 @@ def checked_rows(z: Tensor, positive: Tensor, temperature: float, exclude: Tenso
         return row_cross_entropy(F.normalize(z.float(), dim=1), positive, temperature, exclude, tile or len(positive))
 
 
-def check_arguments(z: Tensor, positive: Tensor, temperature: float, exclude: Tensor | None, tile: int | None) -> None:
-    """The errors of :func:`nt_xent`; the values are looked at in one go, for which a GPU has to be waited for."""
-    float_matrix("z", z, "M, D")
+def check_settings(temperature: float, tile: int | None) -> None:
     positive_number("temperature", temperature)
     if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 1):
         raise ValueError(f"tile: expected None or an integer >= 1, got {tile!r}")
+
+
+def check_arguments(z: Tensor, positive: Tensor, temperature: float, exclude: Tensor | None, tile: int | None) -> None:
+    """The errors of :func:`nt_xent`; the values are looked at in one go, for which a GPU has to be waited for."""
+    float_matrix("z", z, "M, D")
+    check_settings(temperature, tile)
     count, anchors = len(z), len(positive)
     if positive.dim() != 1 or not 0 < anchors <= count or positive.dtype != torch.long:
         raise ValueError(

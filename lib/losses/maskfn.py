@@ -8,7 +8,8 @@ References:
 import torch
 from torch import Tensor
 
-from lib.losses.contrastive import check_arguments, checked_rows
+from lib.losses.contrastive import check_arguments, check_settings, checked_rows
+from lib.losses.checks import float_matrix
 
 
 def maskfn_loss(
@@ -49,8 +50,10 @@ def maskfn_with_picks(
     """
     if not weight >= 0:
         raise ValueError(f"weight: expected a number >= 0, got {weight}")
-    if positive.shape != (len(z),):
-        raise ValueError(f"positive: expected long [{len(z)}], one an embedding, got {list(positive.shape)}")
+    float_matrix("z", z, "M, D")
+    check_settings(temperature, tile)
+    if positive.shape != (len(z),) or positive.dtype != torch.long:
+        raise ValueError(f"positive: expected long [{len(z)}], one an embedding, got {positive.dtype} {list(positive.shape)}")
     picked = false_negatives(similarity, positive, protected)
     picks = picked >= 0
     spared = torch.full_like(picked, -1)

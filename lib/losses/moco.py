@@ -51,7 +51,7 @@ def moco_loss(
 def checked_moco_loss(
     query: Tensor, key: Tensor, queue: Tensor, temperature: float, hard: Tensor | None, picked: Tensor | None, weight: float
 ) -> Tensor:
-    """:func:`moco_loss` of arguments that are known to be right: a GPU is not waited for to look at ``picked``."""
+    """:func:`moco_loss` of arguments that are known to be right, which are not looked at: a GPU is not waited for."""
     with torch.autocast(query.device.type, enabled=False):
         query = F.normalize(query.float(), dim=1)
         key, queue = F.normalize(key.detach().float(), dim=1), F.normalize(queue.detach().float(), dim=1)

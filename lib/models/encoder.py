@@ -105,16 +105,17 @@ class Encoder(nn.Module):
             self.read_out(Readout(config.image_size, self.dim, **config.readout))
         self.to(memory_format=torch.channels_last)  # about 1.5x faster than the default on CPUs, no slower on GPUs
 
-    def prepare(self, images: Tensor, centre: float = 1.0) -> Tensor:
-        """Check, keep the share ``centre``, resize (antialiased), blur and undo gain and offset as configured.
+    def prepare(self, images: Tensor, centre: float | None = None) -> Tensor:
+        """Check, keep the centre, resize (antialiased), blur and undo gain and offset as configured.
 
-        -> [B, 3, image_size, image_size]
+        -> [B, 3, image_size, image_size]. ``centre`` is the share that is kept, None the configured one; 1 for views that are
+        cropped already.
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images: expected float RGB in [0, 1], [B, 3, H, W], got {images.dtype} {list(images.shape)}")
         if not images.numel():
             raise ValueError(f"images: expected at least one image, got {list(images.shape)}")
-        images = centre_crop(images, centre)
+        images = centre_crop(images, self.config.centre if centre is None else centre)
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = F.interpolate(images, (self.image_size,) * 2, mode="bilinear", antialias=True, align_corners=False)
         images = gaussian_blur(images, self.config.blur) if self.config.blur else images
@@ -128,8 +129,8 @@ class Encoder(nn.Module):
             ValueError: this encoder has no restorer.
         """
         if self.restorer is None:
-            raise ValueError("this encoder has no restorer: only DAR-SFRL encoders restore")
-        return self.restorer(self.prepare(images, self.config.centre))[0]
+            raise ValueError("this encoder has no restorer: only DAR-SFRL's, and what began with one, restore")
+        return self.restorer(self.prepare(images))[0]
 
     def read_out(self, readout: Readout) -> None:
         """Put a fitted readout behind the description; it becomes a part of the encoder and of its file."""
@@ -138,11 +139,8 @@ class Encoder(nn.Module):
         self.config = replace(self.config, readout=settings)
 
     def restored(self, images: Tensor, centre: float | None = None) -> Tensor:
-        """Images [B, 3, H, W] -> what the representation is made of: prepared and, where there is DAFR, its last stage.
-
-        ``centre`` is the share that is kept, None the configured one; 1 for views that are cropped already.
-        """
-        image = self.prepare(images, self.config.centre if centre is None else centre)
+        """Images [B, 3, H, W] -> what the representation is made of: prepared and, where there is DAFR, its last stage."""
+        image = self.prepare(images, centre)
         return image if self.restorer is None else self.restorer(image)[0][-1]
 
     def describe(self, image: Tensor) -> Tensor:

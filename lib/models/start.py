@@ -12,7 +12,7 @@ from lib.models.named import is_named, named_encoder
 from lib.workplace import PRETRAINED, newest
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
-BEFORE = ("blur", "photometric", "restorer")  # what an encoder may do to a face before its backbone sees it
+BEFORE = ("blur", "photometric", "restorer")  # what comes along of what an encoder does to a face; size and crop are the new one's own
 
 
 def started_encoder(config: EncoderConfig, init: str) -> tuple[Encoder, str]:
@@ -55,7 +55,7 @@ def _load(encoder: Encoder, part: str, weights: dict[str, Tensor], init: str) ->
         shape = {side: list(state[name].shape) if name in state else "no such weight" for side, state in
                  (("here", wanted), ("there", weights))}  # fmt: skip
         raise ValueError(
-            f"init: {init!r} does not fit the {part} {encoder.config.backbone}: {len(unlike)} weights differ, the first is {name}"
+            f"init: {init!r} does not fit the {part} of {encoder.config.backbone}: {len(unlike)} weights differ, the first is {name}"
             f" (here {shape['here']}, there {shape['there']}); train both with the same backbone and backbone_args"
         )
     module.load_state_dict(weights)

@@ -12,6 +12,7 @@ folds choose, and of the best epoch on the test images, which flatters.
 
 import copy
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,7 @@ from lib.probes.selection import held_out_people
 from lib.probes.task import TaskLeftOut
 
 CHOICES = ("last", "validation", "best_on_test")
+SIDE_BY_SIDE = 2**27  # numbers of features; with more, the copies of several runs at once would fill the memory
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ class FittedFolds:
         Args:
             place: [B] long, which of ``folds`` an image is in.
         """
-        each = "bd,fkd->bfk" if features.dim() == 2 else "bkd,fkd->bfk"
-        every = torch.einsum(each, features.float(), self.weight[choice]) + self.bias[choice]
+        pairs = "bd,fkd->bfk" if features.dim() == 2 else "bkd,fkd->bfk"
+        every = torch.einsum(pairs, features.float(), self.weight[choice]) + self.bias[choice]
         return every[torch.arange(len(place), device=place.device), place]
 
 
@@ -152,7 +154,8 @@ def fit_folds(
     The epoch of 'validation' comes from a run without the held-out people, the one with their best macro F1; the heads that
     are kept are those of that epoch of the run on all training images. So the three choices differ in the epoch alone.
 
-    The two runs of each fold go side by side on a CPU: batches so small gain nothing from torch's own threads.
+    The runs of a few features (:data:`SIDE_BY_SIDE`) go side by side on a CPU: batches so small gain nothing from torch's own
+    threads. Each has a standardised copy of its images.
 
     Args:
         features: [N, D], or [N, K, D] with a vector for each AU; frozen.
@@ -166,25 +169,43 @@ def fit_folds(
     tested = np.ones(len(fold), bool) if tested is None else np.asarray(tested)
     parts = fold_parts(labels.cpu().numpy(), fold, person, recipe, seed, tested)
 
-    def run(task: tuple[FoldPart, bool]) -> tuple[int, list[AuHeads]]:
-        """The epoch of the best macro F1 on the judged or the test images, and, where they are wanted, the heads of all epochs."""
-        part, last = task
+    validated = [Future() for _ in parts]  # the epoch that held-out people choose
+
+    def run(task: tuple[int, bool]) -> tuple[int, dict[int, AuHeads]]:
+        """Without the held-out people, or on all training images: the epoch of the best macro F1 on the judged or the test images,
+        and in the second case the heads of the epochs that are chosen."""
+        place, last = task
+        try:
+            found = fitted(parts[place], last, validated[place].result() if last else None)
+            if not last:
+                validated[place].set_result(found[0])
+            return found
+        except BaseException as error:
+            if not last:
+                validated[place].set_exception(error)  # or a run that waits for it would wait for ever
+            raise
+
+    def fitted(part: FoldPart, last: bool, chosen: int | None) -> tuple[int, dict[int, AuHeads]]:
         train, inside, judged, test = (torch.as_tensor(rows, device=features.device) for rows in part.rows)
-        fitted, apart = (train, test) if last else (inside, judged)
+        learnt, apart = (train, test) if last else (inside, judged)
         truth = labels[apart]
         if last:
             truth = truth.masked_fill(torch.as_tensor(~part.learned, device=labels.device), NO_LABEL)
         generator = torch.Generator(features.device).manual_seed(seed * 1000 + part.fold)
-        seen, macro, kept = features[apart], [], []
-        for heads in trained_heads(features[fitted], labels[fitted], recipe, generator):
-            macro.append(_macro(heads(seen), truth))
-            kept += [heads] if last else []
-        return int(np.argmax(macro)), kept
+        seen, best, epoch_of_best, kept = features[apart], -1.0, 0, {}
+        for epoch, heads in enumerate(trained_heads(features[learnt], labels[learnt], recipe, generator)):
+            if (value := _macro(heads(seen), truth)) > best:
+                best, epoch_of_best = value, epoch
+            wanted = (epoch_of_best, chosen, recipe.epochs - 1) if last else ()
+            kept = {known: kept.get(known, heads) for known in wanted if known is not None and known <= epoch}
+        return epoch_of_best, kept
 
-    found = list(each(run, [(part, last) for last in (False, True) for part in parts], features.device))
+    # every run begins before those behind it, so that a run on all images never waits for one that has not begun
+    tasks = [(place, last) for last in (False, True) for place in range(len(parts))]
+    found = list(each(run, tasks, features.device) if features.numel() <= SIDE_BY_SIDE else map(run, tasks))
     epochs, kept = {choice: [] for choice in CHOICES}, {choice: [] for choice in CHOICES}
-    for (validated, _), (best, heads_of) in zip(found[: len(parts)], found[len(parts) :]):
-        for choice, epoch in {"last": recipe.epochs - 1, "validation": validated, "best_on_test": best}.items():
+    for (chosen, _), (best, heads_of) in zip(found[: len(parts)], found[len(parts) :]):
+        for choice, epoch in {"last": recipe.epochs - 1, "validation": chosen, "best_on_test": best}.items():
             epochs[choice].append(epoch + 1)
             kept[choice].append(heads_of[epoch])
     return FittedFolds(

@@ -15,8 +15,8 @@ from lib.kept import digest, kept_arrays, source_of
 from lib.probes.au_linear import CHOICES, FittedFolds, Recipe, fit_folds
 
 CODE = (
-    "kept.py", "cores.py", "au_metrics.py", "probes/kept_heads.py", "probes/au_linear.py", "probes/linear.py", "probes/selection.py",
-    "losses/weighted_bce.py", "losses/checks.py",
+    "kept.py", "cores.py", "device.py", "metrics.py", "au_metrics.py", "datasets/columns.py", "probes/kept_heads.py",
+    "probes/au_linear.py", "probes/linear.py", "probes/selection.py", "losses/weighted_bce.py", "losses/checks.py",
 )  # fmt: skip
 ROWS = 4096  # of features that are copied to the CPU at once
 
@@ -28,7 +28,7 @@ def kept_folds(
     """:func:`lib.probes.au_linear.fit_folds` of the same arguments, out of ``folder`` if it is there; None: fitted anew.
 
     A file is named by all of the arguments, the code, torch's version and the kind of device: with other features, labels,
-    folds, people, settings or test images the heads are fitted.
+    folds, people, settings or test images the heads are fitted. Heads of another number of cores may be read; they differ by rounding.
     """
     arguments = features, labels, fold, person, recipe, seed, tested
     if folder is None:

@@ -81,7 +81,6 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
         for _ in range(IN_A_ROW):
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 seen = method.views(batch, generator)[0]
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 terms = method.loss(seen)
             embedding = terms.pop("embedding")
             optimizer.zero_grad(set_to_none=True)

@@ -172,8 +172,8 @@ def ablation(results: pd.DataFrame) -> str:
         lines.append(f"| {names.look(row).label} | {cells} |")
     lines += [
         "", f"Difference from {names.look(BASE).label}, seed by seed on the same people, with Student's t interval over the {seeds} seeds"
-        f" (it says how sure the difference is for these people, not for others; {len(ROWS) - 1} rows x {len(COLUMNS)} columns were looked at,"
-        " so that a few intervals leave 0 out by chance):", "",
+        f" (it says how sure the difference is for these people, not for others; {len(ROWS) - 1} rows x {len(COLUMNS)} columns were"
+        " looked at, so that a few intervals leave 0 out by chance):", "",
         "| row | " + " | ".join(COLUMNS) + " |", "|:--|" + "--:|" * len(COLUMNS),
     ]  # fmt: skip
     for row in ROWS:
@@ -209,8 +209,8 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
            else "below every row."),
         f"With as many images a step as HardNeg's rows, {label(WIDE)} scores {found[WIDE, 'Acc'][0]:.1f}, {apart(WIDE, BASE)} from"
         f" {label(BASE)}. HardNeg's rows less it: " + "; ".join(f"{label(row)} {apart(row, WIDE)}" for row in hard) + ".",
-        f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels {kept['raw_pixels']:.1f}: a larger drop is"
-        " mostly a higher start, and no strategy is made against corruptions.",
+        f"Under corruptions {label(best)} keeps {kept[best]:.1f}, {label(BASE)} {kept[BASE]:.1f}, raw pixels"
+        f" {kept['raw_pixels']:.1f}: a larger drop is mostly a higher start, and no strategy is made against corruptions.",
     ]  # fmt: skip
     return [f"- {sentence}" for sentence in said]
 

@@ -63,9 +63,9 @@ def test_a_lone_label_uses_its_own_other_view_in_max(losses_by):
 
 @WAYS
 def test_positives_that_are_as_near_share_the_pull_of_max(losses_by):
-    u = vectors(8)
-    u[2] = u[1] = u[5] = u[6]
-    gradient = losses_of(losses_by, u, [1, 1, 1, 0], "max")[1]
+    near = [0.5, 0.5, 0.5, -0.5]  # halves, so that products are exact and as near is equal, whatever their order
+    u = torch.tensor([[0.5] * 4, near, near, [0.5, -0.5, 0.5, -0.5], [0.5, 0.5, -0.5, -0.5], near, near, [-0.5, 0.5, 0.5, -0.5]])
+    gradient = losses_of(losses_by, u.double(), [1, 1, 1, 0], "max")[1]
     assert torch.isfinite(gradient).all() and torch.allclose(gradient[1], gradient[2]) and torch.allclose(gradient[1], gradient[5])
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lib.losses.contrastive import mixed_info_nce, nt_xent
+from lib.losses.contrastive import mixed_info_nce, nt_xent, other_view, two_view_nt_xent
 
 
 def unit(v):
@@ -47,6 +47,22 @@ def pairs():
 def test_nt_xent_is_the_slow_one(pairs):
     z, positive, _ = pairs
     assert nt_xent(z, positive, 0.3).item() == pytest.approx(slow_nt_xent(z, positive, 0.3), rel=1e-5)
+
+
+def test_nt_xent_of_two_views_is_the_slow_one(pairs):
+    z, positive, _ = pairs
+    assert torch.equal(other_view(8, z.device), positive)
+    wanted = slow_nt_xent(z, positive, 0.3)
+    for tile in (None, 3):
+        assert two_view_nt_xent(z[:4], z[4:], 0.3, tile).item() == pytest.approx(wanted, rel=1e-5)
+    halves = [half.double().requires_grad_() for half in z.split(4)]
+    assert torch.autograd.gradcheck(lambda *both: two_view_nt_xent(*both, 0.3), halves, atol=1e-3, eps=1e-3)  # sums in float32
+    for arguments, message in (
+        ((z[:4], z[4:7], 0.3), "second: expected float .* like first"), ((z[:4], z[4:], 0.0), "temperature: expected a number > 0"),
+        ((z[:4], z[4:], 0.3, -3), "tile: expected None or an integer >= 1"), ((z[0], z[0]), r"first: expected .*\[n, D\]"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            two_view_nt_xent(*arguments)
 
 
 def test_nt_xent_leaves_excluded_pairs_out_of_the_denominator(pairs):

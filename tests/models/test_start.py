@@ -84,6 +84,8 @@ def test_what_stood_before_the_backbone_comes_along(tmp_path):
     assert not torch.equal(source.restored(images), source.prepare(images))
     assert torch.equal(encoder.tokens(source.restored(images)), source.tokens(source.restored(images)))
     assert torch.equal(encoder.restored(images), encoder.restored(images, centre=0.75))
+    # what a figure shows as given is what the restorer was given
+    assert torch.equal(encoder.restore(images)[0], encoder.restorer(encoder.prepare(images))[0][0])
     assert encoder.restored(images, centre=1).sub(encoder.restored(images)).abs().max() > 0.01
 
     for stage in source.restorer.parameters():
@@ -134,7 +136,7 @@ def test_weights_that_do_not_fit(tmp_path):
     save_encoder(make(0, other), tmp_path / "wide/encoder.safetensors")
     save_encoder(Encoder(EncoderConfig(16, "pixels")), tmp_path / "pixels/encoder.safetensors")
     wide, pixels = (f"{tmp_path}/{name}@{sha(tmp_path / name / 'encoder.safetensors')}" for name in ("wide", "pixels"))
-    with pytest.raises(ValueError, match=r"^init: .*wide.* does not fit the backbone resnet10t: \d+ weights differ, the first is layer4"):
+    with pytest.raises(ValueError, match=r"^init: .*wide.* does not fit the backbone of resnet10t: \d+ weights differ, the first is layer4"):
         start(wide)
     with pytest.raises(ValueError, match=r"^init: the encoder .*pixels.* is raw pixels and has no weights"):
         start(pixels)

@@ -9,9 +9,10 @@ from sklearn.metrics import f1_score
 from torch.nn import functional as F
 
 from lib.au_metrics import fold_scores
+from lib.cores import few_threads
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.losses.weighted_bce import inverse_rate_weights
-from lib.probes.au_linear import AuHeads, Recipe, evaluate_action_units, fit_folds, linear_evaluation, trained_heads
+from lib.probes.au_linear import CHOICES, AuHeads, Recipe, evaluate_action_units, fit_folds, linear_evaluation, trained_heads
 from lib.probes.selection import held_out_people
 
 UNITS = (1, 4, 12)
@@ -197,6 +198,28 @@ def test_only_folds_with_test_images_are_fitted(data):
     ]
     best = np.mean([f1_score(labels[tested, k] == 1, own[:, k] >= 0, sample_weight=labels[tested, k] >= 0) for k in range(3)])
     assert best == pytest.approx(max(macro)) and found.epochs["best_on_test"][0] == 1 + int(np.argmax(macro))
+
+
+@pytest.mark.parametrize("side_by_side", [0, 10**9])
+def test_runs_side_by_side_are_those_one_after_the_other(data, monkeypatch, side_by_side):
+    features, labels, fold, person = data
+    monkeypatch.setattr("lib.probes.au_linear.SIDE_BY_SIDE", side_by_side)
+    found = []
+    for threads in (1, 4):
+        with few_threads(threads):
+            found.append(fit_folds(features, labels, fold, person, SHORT, 0))
+    assert found[0].epochs == found[1].epochs
+    for choice in CHOICES:
+        assert torch.allclose(found[0].weight[choice], found[1].weight[choice], atol=1e-5)
+
+
+def test_an_error_in_one_run_ends_them_all(data, monkeypatch):
+    def fails(heads, labels):
+        raise RuntimeError("no macro F1")
+
+    monkeypatch.setattr("lib.probes.au_linear._macro", fails)
+    with few_threads(4), pytest.raises(RuntimeError, match="no macro F1"):  # the runs that wait for another's epoch do not hang
+        fit_folds(*data, SHORT, 0)
 
 
 def test_bad_input(data):
