@@ -76,7 +76,7 @@ class Schedule:
         warmup, constant, total = (n * steps_per_epoch for n in (self.warmup_epochs, self.constant_epochs, self.epochs))
         falling = warmup + constant
         if step < warmup:
-            return (step + 1) / warmup
+            return min((step + 1) / warmup, 1.0)  # half an epoch of few steps ends within a step
         return 0.5 * (1 + math.cos(math.pi * max(step - falling, 0) / max(total - falling, 1)))
 
 

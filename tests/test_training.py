@@ -422,6 +422,8 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine():
         assert schedule.rate(step, 5) == pytest.approx(0.5 * (1 + math.cos(math.pi * (step - 10) / 40)))
     assert schedule.rate(10, 5) == 1 and schedule.rate(50, 5) == pytest.approx(0)
     assert Schedule(2, 1, 0.0, "float32").rate(0, 1) == 1
+    for steps in (1, 3, 5, 7):  # half an epoch ends within a step: never above the rate that was asked for
+        assert max(Schedule(2, 4, 0.5, "float32").rate(step, steps) for step in range(4 * steps)) <= 1
     assert Schedule(2, 1, 1.0, "float32").rate(3, 4) == 1  # all of it is warm-up
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lib.report import readme
@@ -72,3 +73,25 @@ def test_committed_readme_says_what_the_committed_results_say(tmp_path):
         (tmp_path / name).write_bytes(content)
     text = committed("README.md").decode()
     assert text == readme.fill(text, readme.blocks(tmp_path)), "run `python -m lib.report.readme` and commit README.md"
+
+
+def test_what_the_readme_says_against_us_is_in_the_committed_table():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    table = pd.read_csv(ROOT / "reports/tables/overview.csv").set_index("encoder")
+    columns = [f"{task}_{what}" for task in ("expression_rendered", "verification_orl") for what in (
+        "clean_score", "corruption_drop", "attack_drop", "attack_score")]  # fmt: skip
+
+    def overlap(one: str, other: str, column: str) -> bool:
+        low, high = table[f"{column}_low"], table[f"{column}_high"]
+        return low[one] <= high[other] and low[other] <= high[one]
+
+    assert "not told apart from the untrained network on either of them (their intervals overlap in every column of the table)" in text
+    assert all(overlap("simclr", "untrained", column) for column in columns)
+    assert "one of seven expressions and one of two pairs; DAR-SFRL's interval under attack on expressions reaches down to that" in text
+    ours = table.loc["dar_sfrl"]
+    assert ours.expression_rendered_attack_score_low < 100 / 7 < ours.expression_rendered_attack_score_high
+    assert "raw pixels lose less than DAR-SFRL on ORL, and the moving pixels alone no more on expressions (points" in text
+    assert table.verification_orl_attack_drop["raw_pixels"] < ours.verification_orl_attack_drop
+    assert table.expression_rendered_attack_drop["moving_pixels"] <= ours.expression_rendered_attack_drop
+    assert overlap("raw_pixels", "dar_sfrl", "verification_orl_attack_drop")
+    assert overlap("moving_pixels", "dar_sfrl", "expression_rendered_attack_drop")
