@@ -1,0 +1,234 @@
+"""How far seeds lie apart: the demo's encoders trained with further seeds, and the comparisons of the report made on each.
+
+    dvc repro && python -m tests.benchmarks.study_seeds [--seeds 2 3] [--workers 2]      (under half an hour on 2 cores; resumes)
+
+The faces are those of the committed run: the seed of params.yaml decides how they are rendered too, and here it is training alone
+that is drawn anew: first weights, order of the images, views. Seed 1 is the committed run itself. Measured are the methods of params.yaml
+and the untrained network, clean, under all corruptions and the eight attacks of 8/255, without the checks for masked gradients and the
+stronger attacks. The other controls draw nothing (raw pixels) or are made from an encoder; of these the readout of plain pixels learns from
+faces alone, so that no seed changes it.
+
+Writes reports/seeds/results.csv (summaries only, seed 1 included), seeds.md, run.json and log.txt. Work is kept in .cache/seeds.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from scipy import stats
+
+from lib import resume, workplace
+from lib.evaluation import evaluate
+from lib.faces.shards import open_packed
+from lib.files import write_aside
+from lib.kept import source_of
+from lib.methods import build_method
+from lib.models.controls import untrained
+from lib.models.encoder import EncoderConfig, load_encoder
+from lib.params import Params, load
+from lib.report import names
+from lib.report.claim import ADVERSARIAL, OURS, PLAIN
+from lib.report.drop_claims import drop_claims
+from lib.report.summary import FEWEST, Scores
+from lib.results import read_results, write_results
+from lib.run_record import machine, versions
+from lib.training import CODE, train
+
+WORK, OUT, COMMITTED = Path(".cache/seeds"), Path("reports/seeds"), Path("reports/results.csv")
+UNTRAINED, READOUT, PIXELS = "untrained", "pixel_readout", "raw_pixels"
+CELLS = (("clean", "clean", "clean", None), ("drop, corruptions", "corruption", "mean", "drop"), ("drop, attacks", "attack", "mean", "drop"))
+
+
+def probe_of(params: Params):
+    """What is measured: as in params.yaml, but what is asked of the first seed alone."""
+    return replace(params.probe, sweep=[])
+
+
+def _digest(known: list, code: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
+    for source in source_of(*code):
+        digest.update(source)
+    return digest.hexdigest()[:8]
+
+
+def folder_of(name: str, seed: int, params: Params, checksum: str) -> Path:
+    """Where a trained encoder is kept: under a name that changes with its settings, its faces and the training code."""
+    known = [asdict(params.methods[name].config), asdict(params.schedule_of(name)), asdict(params.network), asdict(params.views), checksum]
+    return WORK / "trained" / f"{name}-{seed}-{_digest(known, CODE)}"
+
+
+def train_one(job: tuple[str, int]) -> tuple[str, int, float]:
+    """Train one method with one seed, unless it is there; (method, seed, seconds)."""
+    (name, seed), began, params = job, time.monotonic(), load()
+    folder = workplace.PREPARED / params.prepare.pretrain_set
+    checksum = hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
+    out = folder_of(name, seed, params, checksum)
+    if not (out / "encoder.safetensors").exists():
+        torch.set_num_threads(1)
+        everything = open_packed(folder)
+        faces = everything.select(everything.column("split") == "pretrain")
+        torch.manual_seed(seed)
+        network = EncoderConfig(params.prepare.image_size, params.network.backbone, params.network.backbone_args)
+        model = build_method(params.methods[name].method, params.methods[name].config, network, params.views)
+        with _log_of(name, seed):
+            train(model, faces, params.schedule_of(name), seed=seed, data=checksum, out=out, checkpoints=WORK / "checkpoints",
+                  device=torch.device("cpu"), label=f"{name}, seed {seed}")  # fmt: skip
+    return name, seed, time.monotonic() - began
+
+
+def scores_of(name: str, seed: int) -> Path:
+    """Where an encoder's scores are kept: under a name that changes with the encoder, the probe's settings and the code."""
+    params = load()
+    folder = workplace.PREPARED / params.prepare.pretrain_set
+    checksum = hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
+    encoder = folder_of(params.controls[name].of if name == UNTRAINED else name, seed, params, checksum)
+    return WORK / "evaluated" / f"{name}-{encoder.name}-{_digest([asdict(probe_of(params))], resume.CODE)}.csv"
+
+
+def evaluate_one(job: tuple[str, int]) -> tuple[str, int, float]:
+    """Evaluate one encoder, unless it is done."""
+    (name, seed), began, params = job, time.monotonic(), load()
+    path = scores_of(name, seed)
+    if not path.exists():
+        torch.set_num_threads(1)
+        folder = workplace.PREPARED / params.prepare.pretrain_set
+        checksum = hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
+        encoder = load_encoder(folder_of(params.controls[name].of if name == UNTRAINED else name, seed, params, checksum))
+        encoder = untrained(encoder, seed) if name == UNTRAINED else encoder
+        tables = [open_packed(workplace.PREPARED / name) for name in params.prepare.probe_sets]
+        with _log_of(name, seed):
+            found = evaluate(encoder, tables, probe_of(params), method=name, seed=seed, device="cpu", work=WORK / "probe" / f"{name}-{seed}",
+                             shared=WORK / "shared", seen=params.views.corruptions)  # fmt: skip
+        write_results(found, path)
+    return name, seed, time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _log_of(name: str, seed: int):
+    (WORK / "logs").mkdir(parents=True, exist_ok=True)
+    with open(WORK / "logs" / f"{name}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
+        yield
+
+
+def summaries(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """The rows that say something over all conditions of a family, of some encoders."""
+    whole = results["severity"].fillna(0) == 0
+    wanted = results["family"].isin(["clean", "corruption", "attack"]) & results["condition"].isin(["clean", "mean", "worst"]) & whole
+    return results[wanted & results["method"].isin(methods) & results["metric"].isin(["accuracy", "f1", "drop"])]
+
+
+def report(results: pd.DataFrame, eps: float) -> str:
+    """seeds.md: every encoder with the interval over people and seeds, each seed, and the comparisons of the report."""
+    scores, seeds = Scores(results), sorted(results["seed"].unique())
+    drawn = [m for m in names.ordered(scores.methods()) if results.loc[results["method"] == m, "seed"].nunique() > 1]
+    blocks = [block for block in scores.blocks() if scores.people(*block) >= FEWEST]
+    lines = [
+        "# Seeds", "",
+        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {seeds[0]} is the committed run. Scores in"
+        f" percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255. In brackets 95%"
+        " intervals: people, joined with Student's t over seeds; behind them each seed's value. Three seeds make wide intervals: t with two degrees of freedom"
+        " is 4.3. Minutes of training on rendered faces, not the paper. Written by `python -m tests.benchmarks.study_seeds`.",
+    ]  # fmt: skip
+    for block in blocks:
+        lines += ["", f"## {names.task_label(*block)}", "", f"{scores.all_facts(*block)}.", ""]
+        lines += ["| Encoder | " + " | ".join(what for what, *_ in CELLS) + " |", "|:--|" + "--:|" * len(CELLS)]
+        for method in (*drawn, *(m for m in (PIXELS, READOUT) if m in scores.methods())):
+            cells = (_cell(scores, results, method, block, *cell) for _, *cell in CELLS)
+            lines.append(f"| {names.look(method).label} | {' | '.join(cells)} |")
+        lines += ["", *(f"- {sentence}" for sentence in comparisons(results, *block))]
+    return "\n".join([*lines, ""])
+
+
+def _cell(scores: Scores, results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> str:
+    value, low, high = scores(method, block[1], block[0], family, condition, metric)
+    each = of_each_seed(results, method, block, family, condition, metric)
+    said = f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{said}: {', '.join(f'{v:.1f}' for v in each)}" if len(each) > 1 else said
+
+
+def of_each_seed(results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> pd.Series:
+    """One number of an encoder, seed by seed (the index)."""
+    wanted = {"method": method, "task": block[0], "dataset": block[1], "family": family, "condition": condition,
+              "metric": metric or names.MAIN_METRIC[block[0]]}  # fmt: skip
+    rows = results[(results[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    return rows.set_index("seed")["value"].sort_index()
+
+
+def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
+    """The report's comparisons on one task: on how many seeds each holds, and what is left between the encoders over seeds."""
+    seeds = sorted(results["seed"].unique())
+    each = {seed: {claim.key: claim for claim in drop_claims(Scores(results[results["seed"] == seed]), task, dataset)} for seed in seeds}
+    joined = drop_claims(Scores(results), task, dataset)
+    said = []
+    for claim in joined:
+        holds = [seed for seed in seeds if each[seed][claim.key].holds]
+        said.append(f"{claim.title}: holds on {len(holds)} of {len(seeds)} seeds, {'holds' if claim.holds else 'does not hold'} on their mean.")
+    for other in (PLAIN, ADVERSARIAL):
+        parts = []
+        for what, family, condition, metric in CELLS:
+            ours, theirs = (of_each_seed(results, m, (task, dataset), family, condition, metric) for m in (OURS, other))
+            mean, low, high = t_interval(ours - theirs)
+            parts.append(f"{what} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
+        said.append(f"{names.look(OURS).label} less {names.look(other).label}, seed by seed, Student's t over seeds: {'; '.join(parts)}.")
+    return said
+
+
+def t_interval(values: pd.Series) -> tuple[float, float, float]:
+    """Mean and its 95% interval by Student's t over seeds: for these people, not for others."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3], help="beside the committed run's own")
+    parser.add_argument("--workers", type=int, default=2)
+    options, params, began, said = parser.parse_args(), load(), time.monotonic(), []
+    if params.seed in options.seeds:
+        raise SystemExit(f"--seeds: {params.seed} is the seed of params.yaml, which the committed run has; name others")
+    if not (workplace.PREPARED / "summary.json").exists():
+        raise SystemExit(f"{workplace.PREPARED}: no prepared faces; `dvc repro prepare` makes them")
+
+    def say(text: str) -> None:
+        line = f"{time.monotonic() - began:7.0f} s  {text}"
+        said.append(line)
+        print(line, flush=True)
+
+    trained = [(name, seed) for seed in options.seeds for name in params.methods]
+    measured = trained + [(UNTRAINED, seed) for seed in options.seeds if UNTRAINED in params.controls]
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for work, jobs, what in ((train_one, trained, "trained"), (evaluate_one, measured, "evaluated")):
+            for done, (name, seed, seconds) in enumerate(pool.imap_unordered(work, jobs), 1):
+                say(f"{what} {name}, seed {seed}: {seconds:.0f} s ({done} of {len(jobs)})")
+    write(pd.concat([read_results(scores_of(*job)) for job in measured], ignore_index=True), said, options.seeds)
+
+
+def write(found: pd.DataFrame, said: list[str], seeds: list[int]) -> None:
+    """All of reports/seeds, from the scores of the further seeds and the committed results."""
+    params, committed = load(), read_results(COMMITTED)
+    methods = [*params.methods, *(name for name in (UNTRAINED, PIXELS, READOUT) if name in params.controls)]
+    results = pd.concat([summaries(frame, methods) for frame in (committed, found)], ignore_index=True)
+    write_results(results, OUT / "results.csv")
+    with write_aside(OUT / "seeds.md") as aside:
+        aside.write_text(report(read_results(OUT / "results.csv"), params.probe.eps), encoding="utf-8")
+    about = {
+        "command": f"python -m tests.benchmarks.study_seeds --seeds {' '.join(map(str, seeds))}", "machine": machine(), "versions": versions(),
+        "schedule": asdict(params.schedule), "network": asdict(params.network), "views": asdict(params.views),
+        "methods": {name: asdict(entry) for name, entry in params.methods.items()}, "probe": asdict(probe_of(params)),
+    }  # fmt: skip
+    with write_aside(OUT / "run.json") as aside:
+        aside.write_text(json.dumps(about, indent=1, default=str) + "\n", encoding="utf-8")
+    with write_aside(OUT / "log.txt") as aside:
+        aside.write_text("\n".join(said) + "\n", encoding="utf-8")
+    print((OUT / "seeds.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

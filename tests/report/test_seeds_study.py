@@ -1,0 +1,84 @@
+"""What is committed of the further seeds is what the code makes of its committed results, and what the README says of them."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lib.params import load
+from lib.report import names
+from lib.results import read_results
+from tests.benchmarks.study_seeds import CELLS, UNTRAINED, comparisons, of_each_seed, probe_of, report, summaries, t_interval
+from tests.report.invented import rows
+
+ROOT = Path(__file__).parents[2]
+REPORTS = ROOT / "reports/seeds"
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return read_results(REPORTS / "results.csv")
+
+
+def three_seeds(method: str, drops: list[float], clean: float) -> list[dict]:
+    """An encoder whose drop under corruptions differs from seed to seed, and that under attacks is twice as large."""
+    found = []
+    for seed, drop in enumerate(drops, 1):
+        found += [row | {"seed": seed} for row in rows(method, {"corruption": drop, "attack": 2 * drop}, clean)]
+    return found
+
+
+def test_the_committed_report_is_that_of_the_committed_results(committed):
+    params = load(ROOT / "params.yaml")
+    assert (REPORTS / "seeds.md").read_text(encoding="utf-8") == report(committed, params.probe.eps)
+    drawn = committed[committed["method"].isin([*params.methods, UNTRAINED])]
+    assert drawn.groupby("method")["seed"].nunique().eq(3).all()
+
+
+def test_the_first_seed_is_the_committed_run(committed):
+    """Of the numbers that are there twice; results that are being made anew in the working tree are no harm."""
+    first = committed[committed["seed"] == 1]
+    run = summaries(read_results(ROOT / "reports/results.csv"), list(first["method"].unique()))
+    keys = ["method", "dataset", "task", "family", "condition", "metric"]
+    both = first.merge(run, on=keys, suffixes=("", "_run"))
+    assert len(both) == len(first) == len(run)
+    assert both["value"].equals(both["value_run"])
+
+
+def test_comparisons_count_seeds_and_say_what_their_mean_does():
+    results = pd.DataFrame(
+        three_seeds("dar_sfrl", [10, 12, 14], 70) + three_seeds("simclr", [20, 13, 24], 72) + three_seeds("simclr_adversarial", [9, 15, 16], 60)
+    )
+    said = comparisons(results, "expression", "rendered")
+    # seed 2: 12 +- 1 and 13 +- 1 overlap; corruptions of the mean: 12 + hypot(1, t * 2 / sqrt 3) = 17.1 against 19 - hypot(1, t * 5.57 / sqrt 3) = 5.1
+    assert said[0].endswith("holds on 2 of 3 seeds, does not hold on their mean.") and "clearly less drop" in said[0]
+    assert said[2].endswith("holds on 3 of 3 seeds, holds on their mean.") and "clean score within 3 points" in said[2]
+    assert said[3].endswith("holds on 2 of 3 seeds, holds on their mean.")  # 10 > 9, 12 < 15, 14 < 16; 12 < 13.3
+    against_plain, against_adversarial = said[-2:]
+    assert "clean -2.0 [-2.0, -2.0]; drop, corruptions -7.0 [-19.9, +5.9]; drop, attacks -14.0 [-39.8, +11.8]" in against_plain  # -10, -1, -10
+    assert "SimCLR + adversarial positive" in against_adversarial and "clean +10.0" in against_adversarial
+
+
+def test_t_interval_is_that_of_two_degrees_of_freedom():
+    mean, low, high = t_interval(pd.Series([1.0, 2.0, 6.0]))
+    sd = ((2**2 + 1 + 3**2) / 2) ** 0.5
+    assert mean == 3 and abs((high - low) / 2 - 4.302653 * sd / 3**0.5) < 1e-5 and abs(low + high - 6) < 1e-9
+
+
+def test_each_seed_is_looked_up_by_itself():
+    results = pd.DataFrame(three_seeds("simclr", [20, 13, 24], 72))
+    for _, family, condition, metric in CELLS:
+        found = of_each_seed(results, "simclr", ("expression", "rendered"), family, condition, metric)
+        assert found.tolist() == {"clean": [72] * 3, "corruption": [20, 13, 24], "attack": [40, 26, 48]}[family]
+
+
+def test_the_probe_is_that_of_the_run_without_its_sweep():
+    params = load(ROOT / "params.yaml")
+    probe = probe_of(params)
+    assert (probe.sweep, probe.corruptions, probe.attacks, probe.images) == (
+        [], params.probe.corruptions, params.probe.attacks, params.probe.images)  # fmt: skip
+
+
+def test_the_report_names_every_drawn_encoder(committed):
+    text = (REPORTS / "seeds.md").read_text(encoding="utf-8")
+    assert all(f"| {names.look(method).label} |" in text for method in committed["method"].unique())
