@@ -61,7 +61,7 @@ def _results(results, run: dict) -> str:
         [f"**{said.verdict}**", "", *listed, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
          f"{run['attack_eps']:g}/255, of the attacked images alone: their clean score is drop + left), in brackets 95% "
-         f"intervals over people. {facts}.", "", *([words, ""] if claims else []),
+         f"intervals over people. {facts}. What stands in `results.csv`: [reports/README.md](reports/README.md).", "", *([words, ""] if claims else []),
          f"<details><summary>The {len(claims)} statements that were checked</summary>", "", *checked, "", "</details>"]
     )
 
