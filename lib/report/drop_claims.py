@@ -32,18 +32,19 @@ def drop_claims(scores: Scores, task: str, dataset: str) -> list[Claim]:
 
 def in_short(failed: list[Claim]) -> list[str]:
     """'attacks beside SimCLR', 'corruptions beside both': which comparisons of one task fail, with what their drops do not show."""
-    words = []
+    words, label = [], names.look(PLAIN).label
     for measured, name in MEASURED.items():
         rivals = {r: claim.numbers for r in (PLAIN, ADVERSARIAL) for claim in failed if claim.key.endswith(f"_{measured}_vs_{r}")}
         if not rivals:
             continue
         plain = rivals.get(PLAIN)
         if measured == "clean":
-            words.append(f"{name} ({-plain['difference']:.1f} points below {names.look(PLAIN).label}'s)")
+            words.append(f"{name} ({-plain['difference']:.1f} points below {label}'s)")
             continue
         overlap = plain is not None and plain[OURS]["value"] < plain[PLAIN]["value"]
         beside = "both" if len(rivals) == 2 else names.look(*rivals).label
-        words.append(f"{name} beside {beside}{' (less, but the intervals overlap)' if overlap else ''}")
+        less = f"less than {label}" if len(rivals) == 2 else "less"
+        words.append(f"{name} beside {beside}{f' ({less}, but the intervals overlap)' if overlap else ''}")
     return words
 
 

@@ -46,8 +46,8 @@ def test_a_point_a_task_by_the_same_comparisons():
         " SimCLR's).",
         "Verification, ORL: 25.0 / 65.0, 20.0 / 40.0 and 30.0 / 60.0; four of five comparisons fail: corruptions beside SimCLR +"
         " adversarial positive, attacks beside both, clean score (5.0 points below SimCLR's).",
-        "Verification, rendered: 29.0 / 50.0, 20.0 / 40.0 and 30.0 / 60.0; four of five comparisons fail: corruptions beside both (less,"
-        " but the intervals overlap), attacks beside SimCLR + adversarial positive, clean score (5.0 points below SimCLR's).",
+        "Verification, rendered: 29.0 / 50.0, 20.0 / 40.0 and 30.0 / 60.0; four of five comparisons fail: corruptions beside both (less"
+        " than SimCLR, but the intervals overlap), attacks beside SimCLR + adversarial positive, clean score (5.0 points below SimCLR's).",
     )
     assert said(GOOD).points[0].endswith("; all five comparisons hold.")
 
