@@ -113,7 +113,7 @@ class FoldScores:
     """Scores of all test folds; F folds, K units.
 
     Attributes:
-        units: numbers of the AUs. folds: names of the folds.
+        units: numbers of the AUs. folds: of the column ``fold``, so 0 is the published fold 1.
         f1, accuracy, auc: [F, K] of each fold's test images; NaN where there is no such number.
         support: [F, K] int, images that show the AU.
         pooled_f1: [K], of the counts of all folds together.

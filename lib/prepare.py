@@ -198,7 +198,8 @@ def summarise(table: FaceTable) -> dict:
                           for split in KNOWN_SPLITS if (here := rows["split"] == split).any()}
         said["identities_in_two_splits"] = int((rows.groupby("identity")["split"].nunique() > 1).sum())
     if "fold" in rows:
-        said["folds"] = {str(fold): int(count) for fold, count in rows["fold"].value_counts().sort_index().items()}
+        counts = rows["fold"].value_counts().sort_index()  # numbered from 1, as test_folds beside it and all results are
+        said["folds"] = {"none" if fold == NO_LABEL else str(fold + 1): int(count) for fold, count in counts.items()}
     if "expression" in rows:
         counts = rows["expression"].value_counts()
         said["expressions"] = {name: int(counts.get(number, 0)) for number, name in enumerate(ALL_EXPRESSIONS)

@@ -75,7 +75,7 @@ def test_the_demo_sets_are_fitted_and_summed_up(tmp_path):
     assert said["splits"]["pretrain"] == {"images": 24, "identities": 8} and said["identities"] == 10
     assert said["expressions"]["unlabelled"] == 4 and said["expressions"]["anger"] == 3
     assert said["au_rates"] == {"au_1": 0.6} and said["attribute_rates"] == {"attr_beard": 0.5}
-    assert said["folds"] == {"-1": 24, "0": 2, "1": 2, "2": 2} and said["identities_in_two_splits"] == 0
+    assert said["folds"] == {"none": 24, "1": 2, "2": 2, "3": 2} and said["identities_in_two_splits"] == 0
     assert summary["sets"]["orl"] == {"source": "ORL", "licence": "l", "credit": "AT&T", "images": 400, "masks": False,
                                       "landmarks": False, "identities": 40, "aligned": False}
 

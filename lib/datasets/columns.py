@@ -30,7 +30,9 @@ _COLUMNS = {
     "frame": Column("int", 0, 2**53, "position in the clip, or among the person's photographs"),
     "time": Column("float", 0, float("inf"), "seconds from the start of the clip"),
     "split": Column("split", 0, 0, f"one of {', '.join(KNOWN_SPLITS)}", may_be_empty=False),
-    "fold": Column("int", NO_LABEL, 2, "subject-exclusive fold 0..2 for action units, -1 for people in none"),
+    "fold": Column("int", NO_LABEL, 2,
+                   "subject-exclusive fold for action units: 0, 1, 2 for what test_folds and all results call fold 1, 2, 3;"
+                   " -1 for people in none"),
     "expression": Column("int", NO_LABEL, CONTEMPT,
                          ", ".join(f"{i} {name}" for i, name in enumerate(ALL_EXPRESSIONS)) + ", -1 unlabelled"),
     "intensity": Column("float", 0, 1, "strength of the expression"),

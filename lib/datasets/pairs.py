@@ -62,7 +62,7 @@ def verification_pairs(identity: np.ndarray, folds: int = 10, pairs_per_fold: in
         images = images[np.argsort(identity[images], kind="stable")]
         for same in (True, False):
             first, second = _draw(identity[images], group[images], same, pairs_per_fold // 2, generator,
-                                  f"fold {number} ({len(people)} people, {len(images)} images)", clip is not None)
+                                  f"fold {number + 1} of {folds} ({len(people)} people, {len(images)} images)", clip is not None)
             parts.append((images[first], images[second], np.full(len(first), same), np.full(len(first), number)))
     return Pairs(*(np.concatenate(column) for column in zip(*parts)))
 

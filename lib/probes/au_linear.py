@@ -123,7 +123,8 @@ class FittedFolds:
     """Trained heads of F test folds; each has seen the images of all other folds and none of its own.
 
     Attributes:
-        folds: names of the folds, sorted. learned: [F, K] bool, numpy: whether a training image is known to show the AU.
+        folds: of the column ``fold`` (0 is the published fold 1), sorted. learned: [F, K] bool, numpy: whether a training image is known
+            to show the AU.
         epochs: choice -> the epoch (from 1) of each fold.
         weight, bias: choice -> [F, K, D], [F, K].
     """
@@ -242,12 +243,12 @@ def fold_parts(
         if not len(train):
             raise TaskLeftOut(f"fold: expected at least two folds >= 0, got {np.unique(fold).tolist()}")
         if len(np.unique(person[train])) < 2:
-            raise TaskLeftOut(f"fold: one person outside fold {name} is not enough to fit the heads and to choose their epoch by")
+            raise TaskLeftOut(f"fold: one person outside fold {name + 1} is not enough to fit the heads and to choose their epoch by")
         held_out = held_out_people(person[train], recipe.held_out, seed)
         inside, judged = train[~held_out], train[held_out]
         learned = (labels[train] == 1).any(0)
         if not (labels[inside] == 1).any():
-            raise TaskLeftOut(f"labels: no action unit is known to be present outside fold {name}, or only in held-out people")
+            raise TaskLeftOut(f"labels: no action unit is known to be present outside fold {name + 1}, or only in held-out people")
         parts.append(FoldPart(name, (train, inside, judged, test), learned))
     return parts
 

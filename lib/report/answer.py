@@ -1,102 +1,127 @@
-"""'Does pre-training survive degraded and attacked faces?' answered from the numbers."""
+"""'Does pre-training survive degraded and attacked faces?' answered from the numbers: a verdict, then a point for each task."""
+
+from dataclasses import dataclass
 
 import pandas as pd
 
 from lib.report import names
-from lib.report.claim import ADVERSARIAL, OURS, PLAIN
-from lib.report.claims import compared_blocks, compute_claims, main_blocks
-from lib.report.drop_claims import FAMILIES, drop_claims
+from lib.report.claim import ADVERSARIAL, OURS, PLAIN, Claim
+from lib.report.claims import compared_blocks, compute_claims
+from lib.report.drop_claims import FAMILIES, drop_claims, in_short
+from lib.report.strength_claims import strength_claims
 from lib.report.summary import FEWEST, Scores
-from lib.report.wording import every_mean, joined
+from lib.report.wording import counted, every_mean, joined
 
+METHODS = (OURS, ADVERSARIAL, PLAIN)
 NO_NETWORK = "pixel_readout"  # the control that says whether the network is what makes the difference
 
 
-def answer(results: pd.DataFrame) -> list[str]:
-    """A few sentences: the verdict first, then one a task, then how many of the claims hold."""
+@dataclass(frozen=True)
+class Answer:
+    """``verdict``: one sentence. ``lead``: which numbers the ``points`` begin with; both are empty where nothing was compared."""
+
+    verdict: str
+    lead: str = ""
+    points: tuple[str, ...] = ()
+
+
+def answer(results: pd.DataFrame) -> Answer:
+    """The verdict; then a point a task, by the same comparisons for all, one on the control without a network, one on the claims."""
     scores, claims = Scores(results), compute_claims(results)
-    blocks = compared_blocks(scores)
-    main = [claim for claim in claims if claim.key.endswith(("corruption_vs_simclr", "attack_vs_simclr"))]
-    if not main and not blocks:
-        return [
-            f"The test images show fewer than {FEWEST} people, too few to compare encoders; the tables say what was"
-            " measured."
-        ]
+    main = compared_blocks(scores)
     if not main:
-        return ["Not all that the question compares was part of this run; the tables say what was measured."]
-    sentences = [_verdict(sum(claim.holds for claim in main), len(main))]
-    sentences += filter(None, (_drops(scores, *block) for block in blocks))
-    sentences += _elsewhere(scores)
-    sentences += _without_a_network(scores)
-    failed = [claim.title for claim in claims if not claim.holds]
-    about = f"{len(claims)} statements about {joined([names.task_label(*block) for block in blocks])} that are checked below hold."
-    if failed:
-        about = f"{len(claims) - len(failed)} of the {about} Those that do not: {'; '.join(failed)}."
-    else:
-        about = f"All {about}"
-    return [*sentences, about]
+        return Answer(
+            f"The test images show fewer than {FEWEST} people, too few to compare encoders; the tables say what was measured."
+        )
+    found = {block: drop_claims(scores, *block) for block in scores.blocks() if scores.people(*block) >= FEWEST}
+    if not _against_plain(found[block] for block in main):
+        return Answer("Not all that the question compares was part of this run; the tables say what was measured.")
+    measured = [method for method in METHODS if any(_drops(scores, method, *block) for block in scores.blocks())]
+    lead = f"Points lost under corruptions / attacks by {joined([names.look(method).label for method in measured])}:"
+    points = [_of_task(scores, block, measured, found.get(block)) for block in scores.blocks()]
+    points += [*_without_a_network(scores, list(found)), _of_claims(scores, main, claims)]
+    return Answer(_verdict(main, found), lead, tuple(points))
 
 
-def _verdict(won: int, compared: int) -> str:
+def _against_plain(found) -> list[Claim]:
+    """Those about less drop than SimCLR."""
+    return [claim for claims in found for claim in claims if claim.key.endswith(tuple(f"_{family}_vs_{PLAIN}" for family in FAMILIES))]
+
+
+def _verdict(main: list[tuple[str, str]], found: dict[tuple[str, str], list[Claim]]) -> str:
+    """Yes only where every comparison of the main tasks holds; what fails on the other tasks stands in the same sentence."""
     ours, plain = names.look(OURS).label, names.look(PLAIN).label
-    if won == compared:
-        return f"Yes, better than plain contrastive pre-training: {ours} loses clearly less than {plain} on {every_mean(won)}."
-    if won:
-        return f"In part: {ours} loses clearly less than {plain} on {won} of the {compared} means compared."
-    return f"No: {ours} does not lose clearly less than {plain} on any mean compared."
+    of_main = [claim for block in main for claim in found[block]]
+    of_others = [claim for block, claims in found.items() if block not in main for claim in claims]
+    labels = "; ".join(names.task_label(*block) for block in main)
+    tasks = f"the {counted(len(main), 'task')} the statements are about ({labels})"
+    against = _against_plain([of_main])
+    if all(claim.holds for claim in of_main):
+        said = f"Yes, better than {plain}, on {tasks}"
+    elif any(claim.holds for claim in against):
+        said = f"In part: on {tasks}, {_failing(of_main)}"
+    else:
+        said = f"No: {ours} does not lose clearly less than {plain} on any mean compared; on {tasks}, {_failing(of_main)}"
+    if not of_others:
+        return f"{said}."
+    count = sum(block not in main and bool(claims) for block, claims in found.items())
+    others = "the other" if count == 1 else f"the other {counted(count)}"
+    return f"{said}; on {others}, {_failing(of_others)}."
 
 
-def _drops(scores: Scores, task: str, dataset: str) -> str | None:
-    """What each of the three methods loses on one task."""
-    parts = []
-    for method in (OURS, ADVERSARIAL, PLAIN):
-        drops = [scores(method, dataset, task, family, "mean", "drop") for family in FAMILIES]
-        if None in drops:
-            continue
-        label, (corruptions, attacks) = names.look(method).label, (f"{drop[0]:.1f}" for drop in drops)
-        if parts:
-            parts.append(f"{label} {corruptions} and {attacks}")
-        else:
-            parts.append(f"{label} loses {corruptions} points under corruptions and {attacks} under attacks")
-    return f"{names.task_label(task, dataset)}: {joined(parts)}." if parts else None
+def _failing(claims: list[Claim]) -> str:
+    failed = sum(not claim.holds for claim in claims)
+    return f"{failed or 'none'} of {len(claims)} comparisons fail{'s' if failed == 1 else ''}"
 
 
-def _elsewhere(scores: Scores) -> list[str]:
-    """The tasks that the claims are not about, by the same rules: what does not hold there, in a sentence each."""
-    sentences = []
-    for block in scores.blocks():
-        if block in main_blocks(scores) or scores.people(*block) < FEWEST:
-            continue
-        found = drop_claims(scores, *block)
-        failed = [claim.text for claim in found if not claim.holds]
-        if failed:
-            sentences.append(
-                f"Not so in {names.task_label(*block)}, where {len(failed)} of the {len(found)} comparisons fail: {' '.join(failed)}"
-            )
-    return sentences
+def _drops(scores: Scores, method: str, task: str, dataset: str) -> str | None:
+    """'13.4 / 48.6', a dash for what was not measured; None where neither was."""
+    drops = [scores(method, dataset, task, family, "mean", "drop") for family in FAMILIES]
+    return " / ".join("-" if drop is None else f"{drop[0]:.1f}" for drop in drops) if any(drops) else None
 
 
-def _without_a_network(scores: Scores) -> list[str]:
-    """How our method compares with its own readout of plain pixels, in a sentence: said whatever comes out."""
-    verdicts, parts = [], []
-    for task, dataset in compared_blocks(scores):
+def _of_task(scores: Scores, block: tuple[str, str], measured: list[str], found: list[Claim] | None) -> str:
+    """What each method loses on a task, and which of the comparisons hold; ``found`` is None where people are too few for them."""
+    lost = joined([_drops(scores, method, *block) or "not measured" for method in measured])
+    begin = f"{names.task_label(*block)}: {lost}"
+    if found is None:
+        return f"{begin}; {scores.people(*block)} people, too few to compare."
+    if not found:
+        return f"{begin}; nothing to compare."
+    failed = [claim for claim in found if not claim.holds]
+    if not failed:
+        count = len(found)
+        few = {1: "the one comparison holds", 2: "both comparisons hold"}
+        return f"{begin}; {few.get(count, f'all {counted(count)} comparisons hold')}."
+    fail = "fails" if len(failed) == 1 else "fail"
+    return f"{begin}; {counted(len(failed))} of {counted(len(found), 'comparison')} {fail}: {', '.join(in_short(failed))}."
+
+
+def _without_a_network(scores: Scores, blocks: list[tuple[str, str]]) -> list[str]:
+    """How our method compares with its own readout of plain pixels: said whatever comes out."""
+    verdicts = []
+    for task, dataset in blocks:
         for family in FAMILIES:
             ours, control = (scores(m, dataset, task, family, "mean", "drop") for m in (OURS, NO_NETWORK))
-            if ours is None or control is None:
-                continue
-            verdicts.append("more" if control[1] > ours[2] else "less" if control[2] < ours[1] else "alike")
-            parts.append(f"{control[0]:.1f}")
+            if ours is not None and control is not None:
+                verdicts.append("more" if control[1] > ours[2] else "less" if control[2] < ours[1] else "alike")
     if not verdicts:
         return []
-    control = names.look(NO_NETWORK).label
-    begin = f"{control[0].upper()}{control[1:]}, without any network, loses {joined(parts)}"
-    if all(verdict == "more" for verdict in verdicts):
-        return [f"{begin}: clearly more on {every_mean(len(verdicts))}, so it is the trained network that makes the difference."]
-    alike, less = verdicts.count("alike"), verdicts.count("less")
+    begin = f"Without a network ({names.look(NO_NETWORK).label}):"
+    if set(verdicts) == {"more"}:
+        return [f"{begin} clearly more is lost on {every_mean(len(verdicts))}, so the network makes the difference."]
+    more, less, alike = (verdicts.count(verdict) for verdict in ("more", "less", "alike"))
+    said = [f"clearly more is lost on {counted(more)}"] if more else []
+    said += [f"clearly less is lost on {counted(less)}, where the network does harm"] if less else []
+    said += [f"on {counted(alike)} the intervals overlap, so there the network is not shown to make a difference"] if alike else []
+    return [f"{begin} of {counted(len(verdicts), 'mean')}, {'; '.join(said)}."]
 
-    def share(count: int) -> str:
-        return every_mean(count) if count == len(verdicts) else f"{count} of the {len(verdicts)} means"
 
-    said = [f"clearly less on {share(less)}, where the trained network does harm"] if less else []
-    said += [f"not clearly more on {share(alike)}, where the trained network is not shown to make the difference"] if alike else []
-    return [f"{begin}: {joined(said)}."]
+def _of_claims(scores: Scores, main: list[tuple[str, str]], claims: list[Claim]) -> str:
+    """How many hold; of those that do not the points of the tasks name the comparisons, so only the others are named here."""
+    failed = sum(not claim.holds for claim in claims)
+    if not failed:
+        return f"All {len(claims)} statements below hold."
+    checks = [claim.title for block in main for claim in strength_claims(scores, *block) if not claim.holds]
+    named = f" Of the checks of the attacks these do not: {'; '.join(checks)}." if checks else ""
+    return f"{len(claims) - failed} of the {len(claims)} statements below hold.{named}"

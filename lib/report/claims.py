@@ -3,11 +3,12 @@
 import pandas as pd
 
 from lib.report.claim import Claim
-from lib.report.drop_claims import drop_claims
-from lib.report.strength_claims import strength_claims
+from lib.report.drop_claims import DEFINITIONS as OF_DROPS, drop_claims
+from lib.report.strength_claims import DEFINITIONS as OF_STRENGTH, strength_claims
 from lib.report.summary import FEWEST, Scores
 
 BLOCKS = (("expression", "rendered"), ("verification", "orl"))
+DEFINITIONS = (*OF_DROPS, *OF_STRENGTH)  # (words of the statements, what they mean)
 
 
 def compute_claims(results: pd.DataFrame) -> list[Claim]:

@@ -7,6 +7,19 @@ from lib.report.wording import percent, points
 
 FAMILIES = ("corruption", "attack")
 CLEAN_MARGIN = 3.0  # points that robustness may cost on clean faces
+MEASURED = {"corruption": "corruptions", "attack": "attacks", "clean": "clean score"}  # what a comparison is about
+
+# What the words of these statements mean, to be printed beside them.
+DEFINITIONS = (
+    (
+        "the comparisons of a task",
+        f"against {names.look(PLAIN).label}, clearly less lost under corruptions and under attacks, and a clean score within"
+        f" {CLEAN_MARGIN:g} points; against {names.look(ADVERSARIAL).label}, no more lost under either",
+    ),
+    ("clearly less", "the 95% intervals do not overlap"),
+    (f"within {CLEAN_MARGIN:g} points or better", f"at most {CLEAN_MARGIN:g} points below"),
+    ("at least as good", "the drop itself is no larger, whether or not the intervals overlap"),
+)
 
 
 def drop_claims(scores: Scores, task: str, dataset: str) -> list[Claim]:
@@ -15,6 +28,24 @@ def drop_claims(scores: Scores, task: str, dataset: str) -> list[Claim]:
     found.append(_clean(scores, task, dataset))
     found += [_no_worse(scores, task, dataset, family) for family in FAMILIES]
     return [claim for claim in found if claim is not None]
+
+
+def in_short(failed: list[Claim]) -> list[str]:
+    """'attacks beside SimCLR', 'corruptions beside both': which comparisons of one task fail, with what their drops do not show."""
+    words, label = [], names.look(PLAIN).label
+    for measured, name in MEASURED.items():
+        rivals = {r: claim.numbers for r in (PLAIN, ADVERSARIAL) for claim in failed if claim.key.endswith(f"_{measured}_vs_{r}")}
+        if not rivals:
+            continue
+        plain = rivals.get(PLAIN)
+        if measured == "clean":
+            words.append(f"{name} ({-plain['difference']:.1f} points below {label}'s)")
+            continue
+        overlap = plain is not None and plain[OURS]["value"] < plain[PLAIN]["value"]
+        beside = "both" if len(rivals) == 2 else names.look(*rivals).label
+        less = f"less than {label}" if len(rivals) == 2 else "less"
+        words.append(f"{name} beside {beside}{f' ({less}, but the intervals overlap)' if overlap else ''}")
+    return words
 
 
 def _less_drop(scores: Scores, task: str, dataset: str, family: str) -> Claim | None:

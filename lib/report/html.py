@@ -11,6 +11,7 @@ from lib.files import write_aside
 from lib.report import table_formats
 from lib.report.answer import answer
 from lib.report.claim import Claim
+from lib.report.claims import DEFINITIONS
 
 TEMPLATE = Path(__file__).with_name("template.html")
 FIRST = ("headline", "restoration")  # figures shown beside the answer
@@ -62,6 +63,7 @@ def write_html(
     page = environment.get_template(TEMPLATE.name).render(
         answer=answer(results),
         claims=claims,
+        definitions=DEFINITIONS,
         top=[f for f in shown if f["name"] in FIRST],
         figures=[f for f in shown if f["name"] not in FIRST],
         tables=[

@@ -81,6 +81,14 @@ METRIC_LABEL = {"accuracy": "Acc", "f1": "F1", "ccc": "CCC"}
 # percent; F1 has no such level, and a CCC below 0 is worse than guessing
 CHANCE = {"expression": 100 / 7, "verification": 50.0, "expression_knn": 100 / 7, "expression_finetuned": 100 / 7}
 
+# What an attack on a task raises, mean over the items; by neighbours it is that of the linear probe, fine-tuned the same.
+ATTACK_LOSSES = {
+    "expression": "cross-entropy",
+    "verification": "cosine of the two images, its sign turned where they show one person, so from -1 to 1",
+    "action_units": "binary cross-entropy, summed over the units",
+    "valence_arousal": "squared error, summed over both",
+}
+
 BY_NEIGHBOURS = (
     "A vote of neighbours has no gradient: 5-NN sees the images made against the linear probe behind the same encoder, so its "
     "score under attack is an upper bound and need not fall to zero."
@@ -151,6 +159,11 @@ def condition_label(name: str) -> str:
     if name.startswith("transfer_"):
         return f"transfer from {look(name.removeprefix('transfer_')).short}"
     return name.replace("_", " ")
+
+
+def attack_loss(task: str) -> str:
+    """'cross-entropy': what an attack on the task raises."""
+    return ATTACK_LOSSES[task.removesuffix("_knn").removesuffix("_finetuned")]
 
 
 def dataset_label(name: str) -> str:

@@ -12,7 +12,7 @@ FILE = Path(__file__).parent / "assets" / "published_action_units.csv"
 
 
 def published_action_units(dataset: str, fold: int | None = None) -> pd.DataFrame:
-    """The rows of 'BP4D' or 'DISFA', in percent.
+    """The rows of 'BP4D' or 'DISFA' (in any case, as data sets are called in lower case elsewhere), in percent.
 
     Args:
         fold: None for the tables (mean over the folds), 1 to 3 for that fold's log.
@@ -26,12 +26,12 @@ def published_action_units(dataset: str, fold: int | None = None) -> pd.DataFram
     """
     rows = pd.read_csv(FILE, keep_default_na=False, na_values={"fold": [""], "stated_mean": [""]})
     known = rows["dataset"].unique().tolist()
-    if dataset not in known:
+    if dataset.upper() not in known:
         raise ValueError(f"dataset: expected one of {', '.join(known)}, got {dataset!r}")
     if fold not in (None, 1, 2, 3):
         raise ValueError(f"fold: expected None (the means), 1, 2 or 3, got {fold!r}")
     mine = rows["fold"].isna() if fold is None else rows["fold"] == fold
-    rows = rows[(rows["dataset"] == dataset) & mine].drop(columns=["dataset", "fold"]).reset_index(drop=True)
+    rows = rows[(rows["dataset"] == dataset.upper()) & mine].drop(columns=["dataset", "fold"]).reset_index(drop=True)
     units = [name for name in rows if name.startswith("au_")]
     rows[units] = rows[units].apply(pd.to_numeric)
     rows["inconsistent"] = rows["inconsistent"].astype(bool)

@@ -16,7 +16,7 @@ from pathlib import Path
 from lib.files import write_aside
 from lib.report import names
 from lib.report.answer import answer
-from lib.report.claims import compute_claims, main_blocks
+from lib.report.claims import DEFINITIONS, compute_claims, main_blocks
 from lib.report.html import duration
 from lib.report.summary import Scores
 from lib.results import read_results
@@ -54,11 +54,14 @@ def _results(results, run: dict) -> str:
         lines.append(" | ".join(row))
     facts = "; ".join(f"{names.task_label(*b)}: {scores.all_facts(*b)}" for b in shown)
     checked = [f"- {'holds' if claim.holds else '**does not hold**'}: {claim.text}" for claim in claims]
+    said = answer(results)
+    listed = [said.lead, "", *(f"- {point}" for point in said.points), ""] if said.points else []
+    words = f"What the words mean: {'; '.join(f'*{term}*: {meaning}' for term, meaning in DEFINITIONS)}."
     return "\n".join(
-        [" ".join(answer(results)), "", *(f"| {line} |" for line in lines), "",
+        [f"**{said.verdict}**", "", *listed, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
          f"{run['attack_eps']:g}/255, of the attacked images alone: their clean score is drop + left), in brackets 95% "
-         f"intervals over people. {facts}.", "",
+         f"intervals over people. {facts}. What stands in `results.csv`: [reports/README.md](reports/README.md).", "", *([words, ""] if claims else []),
          f"<details><summary>The {len(claims)} statements that were checked</summary>", "", *checked, "", "</details>"]
     )
 

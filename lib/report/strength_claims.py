@@ -4,13 +4,29 @@ The rules are those of :mod:`lib.degrade.verdicts`, on scores in percent. They r
 gradient is not also judged by its loss, which the results do not hold.
 """
 
-from lib.degrade.verdicts import LARGE_BUDGET, beats_white_box, loss_rises, nothing_left, restarts_help
+from lib.degrade.verdicts import (
+    BROKEN, DIP, LARGE_BUDGET, RESTART_GAIN, TOLERANCE, beats_white_box, loss_rises, nothing_left, restarts_help,
+)  # fmt: skip
 from lib.report import checks, names
 from lib.report.claim import OURS, Claim, claim_about
 from lib.report.summary import Scores
 from lib.report.wording import joined, percent
 
 AUTOATTACK_MARGIN = 5.0  # points that AutoAttack may take beyond Auto-PGD
+
+# What the words of these statements mean, to be printed beside them.
+DEFINITIONS = (
+    (
+        "the loss goes from ... to",
+        f"upwards, where the last is above the first and no further steps lower it by over {100 * DIP:g}% of its largest size",
+    ),
+    ("about zero", f"at most {100 * BROKEN:g}%"),
+    ("none does better than its own gradient", f"none leaves over {100 * TOLERANCE:g} points less than the white-box attack"),
+    (
+        "little more is lost",
+        f"at most {100 * RESTART_GAIN:g} points by more starts; AutoAttack and Auto-PGD at most {AUTOATTACK_MARGIN:g} points apart",
+    ),
+)
 
 
 def strength_claims(scores: Scores, task: str, dataset: str) -> list[Claim]:
@@ -27,7 +43,7 @@ def _loss_rises(scores: Scores, task: str, dataset: str) -> Claim | None:
     steps, losses = list(curve), [cell[0] for cell in curve.values()]
     holds, label = loss_rises(losses), names.task_label(task, dataset)
     text = (
-        f"Against {names.look(OURS).label} ({label}) PGD's loss goes from {losses[0]:.3g} with {steps[0]:g}"
+        f"Against {names.look(OURS).label} ({label}) PGD's loss ({names.attack_loss(task)}) goes from {losses[0]:.3g} with {steps[0]:g}"
         f" step{'' if steps[0] == 1 else 's'} to {losses[-1]:.3g} with {steps[-1]:g}{'' if holds else ', but not always upwards'}."
     )
     return claim_about(

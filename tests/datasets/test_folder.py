@@ -151,6 +151,15 @@ def test_an_empty_cell_of_landmarks_is_unknown(root):
     assert not open_dataset("folder", root).has_landmarks  # a column in which nothing is known
 
 
+def test_folds_are_counted_from_0_and_an_empty_one_is_none(root):
+    files = ("anna/2.png", "anna/10.png", "bert/1.jpg", "bert/2.webp", "cleo/1.BMP")
+    labels(root, "file,fold\n" + "".join(f"{file},{fold}\n" for file, fold in zip(files, ("0", "0", "2", "2", ""))))
+    assert open_dataset("folder", root).column("fold").tolist() == [0, 0, 2, 2, -1]
+    labels(root, "file,fold\n" + "".join(f"{file},{fold}\n" for file, fold in zip(files, "11223")))
+    with pytest.raises(DatasetError, match=r"wrong cells in fold \(.*0, 1, 2 for what test_folds and all results call fold 1, 2, 3;.*'3'"):
+        open_dataset("folder", root)
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda t: t + "dora/1.png,1,pretrain,0,0,0,0,0\n", r"1 rows without an image: dora/1\.png"),
     (lambda t: t.replace("bert/1.jpg,8,probe_train,,-1,2.5,,10\n", ""), r"1 images without a row: bert/1\.jpg"),

@@ -77,7 +77,7 @@ def test_unrank_counts_all_pairs_once_also_where_floats_are_coarse():
 @pytest.mark.parametrize("options, message", [
     ({"identity": np.repeat(np.arange(19), 5)}, "10 folds need at least 20 people.*got 19 people, 19 with two or more"),
     ({"identity": np.arange(400)}, "got 400 people, 0 with two or more"),
-    ({"identity": np.repeat(np.arange(40), 2)}, r"fold 0 \(4 people, 8 images\) needs 30 genuine pairs, it has 4"),
+    ({"identity": np.repeat(np.arange(40), 2)}, r"fold 1 of 10 \(4 people, 8 images\) needs 30 genuine pairs, it has 4"),
     ({"identity": np.repeat(np.arange(20), 10), "pairs_per_fold": 400}, "needs 200 genuine pairs, it has 90"),
     ({"identity": ORL.astype(float)}, r"identity: expected integers \[N\], got float64 \[400\]"),
     ({"folds": 1}, "folds: expected at least 2, got 1"),

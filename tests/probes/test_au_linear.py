@@ -233,7 +233,7 @@ def test_bad_input(data):
         (lambda: run(units=(1, 2)), "units: expected one for each of 3 columns of labels, got 2"),
         (lambda: run(fold=fold[:9]), r"labels, fold, person: expected \[N, K\], \[N\], \[N\], got \[240, 3\], 9, 240"),
         (lambda: run(fold=fold - 1), "fold: expected folds >= 0"),
-        (lambda: run(labels=labels * 0), "no action unit is known to be present outside fold 0"),
+        (lambda: run(labels=labels * 0), "no action unit is known to be present outside fold 1"),
         (lambda: next(trained_heads(features[:5], labels, SHORT, seeded())), r"features: expected float \[240, D\]"),
         (lambda: next(trained_heads(features.view(240, 2, 3), labels, SHORT, seeded())), "one vector for each of 3 units, got 2"),
         (lambda: Recipe(epochs=0), "epochs: expected at least 1"),

@@ -1,11 +1,13 @@
 import json
 import re
+from html import unescape
 
 import pytest
 
 from lib.report.answer import answer
 from lib.report.build import FACES, PANELS, build_report, report_tables
 from lib.report.claim import read_claims
+from lib.report.claims import DEFINITIONS
 from lib.report.draw import draw_all
 from lib.report.figures import embedding, headline, style
 from lib.report.html import duration, flatten, reasons
@@ -90,7 +92,13 @@ def test_page_says_what_was_found_and_run(built):
     page = (built / "report.html").read_text()
     for claim in read_claims(built / "claims.json"):
         assert claim.text.replace("'", "&#39;").replace('"', "&#34;") in page
-    assert "Yes, better than plain contrastive pre-training" in page
+    box = re.search(r'<div class="answer">(.*?)</div>', page, re.DOTALL)[1]
+    said = answer(read_results(built / "results.csv"))
+    assert said.verdict.startswith("Yes, better than SimCLR") and re.findall(r'<p class="verdict">(.*?)</p>', box) == [said.verdict]
+    assert [unescape(point) for point in re.findall(r"<li>(.*?)</li>", box)] == list(said.points)
+    assert len(re.findall(r"<ul>.*?</ul>", box, re.DOTALL)) == 1 and said.lead in box
+    for term, meaning in DEFINITIONS:
+        assert f"<em>{term}</em>: {meaning}" in unescape(page)
     assert "pretrain.batch_size" in page and "2 CPU cores" in page and "3 min 10 s" in page
     assert "What this is not" in page and "rendered faces" in page.lower()
 
@@ -178,7 +186,7 @@ def test_what_was_not_measured_is_not_drawn(small, tmp_path, keep, gone):
     for table in all_tables(results, run["seen_corruptions"]):
         assert table.columns and table.rows and any(cell.score for cell in table.cells.values())
         assert markdown(table) and csv_text(table)
-    assert answer(results)
+    assert answer(results).verdict
     write_results(results, tmp_path / "results.csv")
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert "nan" not in blocks(tmp_path)["results"]

@@ -1,3 +1,6 @@
+import torch
+
+from lib.degrade.objectives import mistaken
 from lib.probe_params import BESIDE, TASKS
 from lib.report import names
 
@@ -32,3 +35,13 @@ def test_a_long_title_takes_two_lines():
 def test_every_task_has_a_name_and_a_metric_with_a_label():
     assert set(names.TASKS) == set(names.MAIN_METRIC) == {*TASKS, *BESIDE}
     assert set(names.MAIN_METRIC.values()) == set(names.METRIC_LABEL)
+
+
+def test_the_loss_of_every_task_has_words():
+    assert {task: names.attack_loss(task) for task in names.TASKS}["expression_finetuned"] == names.ATTACK_LOSSES["expression"]
+
+
+def test_verification_attacks_a_cosine_whose_sign_turns_for_one_person():
+    raised = mistaken(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([True, False, True]))
+    assert raised.tolist() == [-1.0, 1.0, 1.0]
+    assert "its sign turned where they show one person, so from -1 to 1" in names.attack_loss("verification")

@@ -1,6 +1,7 @@
 """The published tables: complete, right where they can be checked, and marked where they contradict themselves."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.datasets.action_units import BP4D_UNITS, DISFA_UNITS
@@ -39,8 +40,14 @@ def test_the_logs_of_the_folds_average_to_the_table(name):
         assert log[units].to_numpy().mean() == pytest.approx(log["stated_mean"].item(), abs=0.01)
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_the_name_in_any_case(name):
+    for fold in (None, 2):
+        pd.testing.assert_frame_equal(published_action_units(name.lower(), fold), published_action_units(name, fold))
+
+
 def test_bad_input():
-    with pytest.raises(ValueError, match="dataset: expected one of BP4D, DISFA, got 'bp4d'"):
-        published_action_units("bp4d")
+    with pytest.raises(ValueError, match="dataset: expected one of BP4D, DISFA, got 'disfa_plus'"):
+        published_action_units("disfa_plus")
     with pytest.raises(ValueError, match=r"fold: expected None \(the means\), 1, 2 or 3, got 0"):
         published_action_units("BP4D", 0)

@@ -6,10 +6,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
+from lib.degrade.apgd import apgd, apgd_targeted
+from lib.degrade.attacks import ATTACKS, attack
+from lib.degrade.autoattack import PARTS
+from lib.degrade.corruptions import CORRUPTIONS
+from lib.degrade.fab import fab_targeted
+from lib.degrade.square import square_search
+from lib.degrade.structured import structured_attack
+from lib.probe_params import ProbeParams
 from lib.report import readme
 from lib.report.claims import compute_claims
+from lib.report.wording import counted
 from lib.results import write_results
+from lib.strong_attacks import PARTS_OF_M, STRONG
 
 ROOT = Path(__file__).resolve().parents[2]
 EMPTY = "".join(f"# A\n<!-- {name}: {readme.MAKER} -->\nstale text\n<!-- end of {name} -->\nB\n" for name in ("results", "run"))
@@ -95,3 +108,22 @@ def test_what_the_readme_says_against_us_is_in_the_committed_table():
     assert table.expression_rendered_attack_drop["moving_pixels"] <= ours.expression_rendered_attack_drop
     assert overlap("raw_pixels", "dar_sfrl", "verification_orl_attack_drop")
     assert overlap("moving_pixels", "dar_sfrl", "expression_rendered_attack_drop")
+
+
+def test_the_attacks_are_counted_as_the_code_has_them():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    others = (apgd, apgd_targeted, fab_targeted, square_search, structured_attack)
+    measured, eight, nine = ProbeParams().attacks, counted(len(ProbeParams().attacks)), counted(len(ATTACKS))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 9), nn.Tanh(), nn.Linear(9, 3))
+    images, labels = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
+    made = {name: attack(name, net, images, labels, F.cross_entropy, seeds=torch.arange(8)) for name in measured}
+    different = len({tuple(result.flatten().tolist()) for result in made.values()})
+    assert f"under {eight} white-box attacks" in text and f"**The {eight} attacks** are those" in text
+    assert f"{eight} names, {counted(different)} different attacks; means over the attacks count all {eight}" in text
+    assert set(ATTACKS) - set(measured) == {"fgsm"} and f"`ATTACKS` has {nine} names, these and FGSM" in text
+    assert f"`ATTACKS`: {nine}, the {eight} of DAR-SFRL's code and FGSM" in text
+    count = len(ATTACKS) + len(others)
+    assert f"`lib/degrade` has {count} attacks: these {nine}, Auto-PGD, APGD-T, FAB-T, Square and" in text
+    assert f"| {len(CORRUPTIONS)} corruptions, {count} attacks, " in text
+    assert f"AutoAttack is {counted(len(PARTS))} of them in turn" in text
+    assert f"{counted(len(STRONG)).capitalize()} stronger ones are measured" in text and f"and {counted(len(PARTS_OF_M))} on M" in text

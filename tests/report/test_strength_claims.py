@@ -11,6 +11,13 @@ def test_loss_rises(losses, holds):
     assert claim.holds is holds and claim.numbers["steps"] == [1.0, 5.0, 20.0]
 
 
+@pytest.mark.parametrize("task, words", [("expression", "(cross-entropy)"), ("verification", "so from -1 to 1)")])
+def test_the_loss_is_named(task, words):
+    extra = [("check", "pgd", s, "loss", x) for s, x in ((1, -0.344), (50, -0.162))]
+    claim = claims_of(rows("dar_sfrl", {}, task=task, extra=extra))[f"{task}_rendered_loss_rises"]
+    assert f"{words} goes from -0.344 with 1 step to -0.162 with 50." in claim.text
+
+
 @pytest.mark.parametrize("left, holds", [(0.0, True), (5.0, True), (12.0, False)])
 def test_large_budget(left, holds):
     claim = claims_of(rows("dar_sfrl", {}, extra=[("sweep", "pgd", 64, "accuracy", left)]))[
