@@ -25,14 +25,19 @@ from lib.results import write_results
 from lib.strong_attacks import PARTS_OF_M, STRONG
 
 ROOT = Path(__file__).resolve().parents[2]
-EMPTY = "".join(f"# A\n<!-- {name}: {readme.MAKER} -->\nstale text\n<!-- end of {name} -->\nB\n" for name in ("results", "run"))
+EMPTY = "".join(f"# A\n<!-- {name}: {readme.MAKER} -->\nstale text\n<!-- end of {name} -->\nB\n" for name in ("results", "demo"))
 
 
 @pytest.fixture
 def checkout(tmp_path, results, run):
     """A folder with reports/ of invented results and a README with empty blocks."""
+    params = {
+        "demo": {"pretrain_identities": 20, "clips_per_identity": 3, "frames_per_clip": 50}, "prepare": {"image_size": 24},
+        "network": {"backbone": "resnet10t"}, "schedule": {"epochs": 8, "batch_size": 64},
+        "methods": {"simclr": {"method": "simclr"}, "dar_sfrl": {"epochs": 5}},
+    }  # fmt: skip
     write_results(results, tmp_path / "reports" / readme.RESULTS)
-    (tmp_path / "reports" / readme.RUN).write_text(json.dumps(run | {"attack_eps": 8.0}))
+    (tmp_path / "reports" / readme.RUN).write_text(json.dumps(run | {"attack_eps": 8.0, "params": params}))
     (tmp_path / "README.md").write_text(EMPTY)
     return tmp_path
 
@@ -47,6 +52,10 @@ def test_numbers_are_those_of_the_results(checkout, results):
     assert len([line for line in text.splitlines() if line.startswith("| ")]) == 2 + results.method.nunique()
     assert text.count("- holds: ") + text.count("- **does not hold**: ") == len(compute_claims(results))
     assert "4 min 43 s" in text and "2 CPU cores" in text  # 62 + 190 + 31 s
+    assert "| 20 rendered people, 3 clips of 50 frames each: 3,000 images of 24 px, no label |" in text
+    assert "| 8 epochs (DAR-SFRL (corrected) 5), 64 images a step" in text
+    types = results[results.family == "corruption"].query("not condition.str.startswith(('mean', 'worst'))").condition.nunique()
+    assert f"| {types} corruption types at 5 severities, 8 attacks of 8/255 |" in text
     assert "stale text" not in text and text.count("# A\n") == 2 and text.endswith("B\n")
 
 
@@ -57,10 +66,10 @@ def test_writing_twice_changes_nothing(checkout):
     assert (checkout / "README.md").read_bytes() == once
 
 
-@pytest.mark.parametrize("broken", [EMPTY.replace("<!-- end of run -->", ""), EMPTY + EMPTY, "<!-- end of results -->" + EMPTY])
+@pytest.mark.parametrize("broken", [EMPTY.replace("<!-- end of demo -->", ""), EMPTY + EMPTY, "<!-- end of results -->" + EMPTY])
 def test_missing_or_repeated_marker(broken):
     with pytest.raises(ValueError, match="once each"):
-        readme.fill(broken, {"results": "", "run": ""})
+        readme.fill(broken, {"results": "", "demo": ""})
 
 
 def test_no_results_yet(tmp_path):
@@ -69,7 +78,7 @@ def test_no_results_yet(tmp_path):
 
 
 def test_the_readme_has_the_markers():
-    readme.fill((ROOT / "README.md").read_text(encoding="utf-8"), {"results": "", "run": ""})
+    readme.fill((ROOT / "README.md").read_text(encoding="utf-8"), {"results": "", "demo": ""})
 
 
 def test_committed_readme_says_what_the_committed_results_say(tmp_path):
