@@ -79,7 +79,7 @@ def _demo(results, run: dict) -> str:
         ("learnt from", f"{people} rendered people, {clips} clips of {frames} frames each: {people * clips * frames:,} images of {size} px, no label"),
         ("tested on", "; ".join(f"{names.task_label(*block)}: {scores.all_facts(*block)}" for block in scores.blocks())),
         ("backbone", f"{params['network']['backbone']}, the same for all methods (`network` in params.yaml)"),
-        ("training", f"{schedule['epochs']} epochs{f' ({joined(epochs)})' if epochs else ''}, {schedule['batch_size']} images a step, on processors alone"),
+        ("training", f"{schedule['epochs']} epochs{f' ({joined(epochs)})' if epochs else ''}, {schedule['batch_size']} images a step"),
         ("measured under", f"{len(kinds['corruption'])} corruption types at {severities} severities, {len(kinds['attack'])} attacks of {run['attack_eps']:g}/255"),
         ("took", f"{duration(sum(float(seconds) for _, seconds in run['stages']))} for training and probing ({len(run['stages'])} stages) on {run['machine']}"),
     )  # fmt: skip
