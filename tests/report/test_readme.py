@@ -54,8 +54,8 @@ def test_numbers_are_those_of_the_results(checkout, results):
     assert "4 min 43 s" in text and "2 CPU cores" in text  # 62 + 190 + 31 s
     assert "| 20 rendered people, 3 clips of 50 frames each: 3,000 images of 24 px, no label |" in text
     assert "| 8 epochs (DAR-SFRL (corrected) 5), 64 images a step" in text
-    types = results[results.family == "corruption"].query("not condition.str.startswith(('mean', 'worst'))").condition.nunique()
-    assert f"| {types} corruption types at 5 severities, 8 attacks of 8/255 |" in text
+    types = {c for c in results[results.family == "corruption"].condition if not c.startswith(("mean", "worst"))}
+    assert f"| {len(types)} corruption types at 5 severities, 8 attacks of 8/255 |" in text
     assert "stale text" not in text and text.count("# A\n") == 2 and text.endswith("B\n")
 
 
