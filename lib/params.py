@@ -18,6 +18,7 @@ from lib.datasets import DATASETS, about, check_options, reader_of
 from lib.methods import METHODS
 from lib.models.checks import LEAST_SIDE
 from lib.models.controls import KINDS
+from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
 from lib.probe_params import ProbeParams
@@ -360,17 +361,35 @@ def check_folders(prepare: Prepare, data: Path) -> None:
             continue
         keys = " and ".join(f"prepare.{key}" for key in ("dataset", "probe") if getattr(prepare, key) == name)
         what = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "nothing"
-        near = difflib.get_close_matches(name, {*DATASETS, *found} - {name}, 1)
+        near = difflib.get_close_matches(name, sorted({DEMO, *DATASETS, *found} - {name}), 1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         problems.append(f"{keys}: expected the data set in {data.name}/{name}, there is {what}{meant}\n{about(reader_of(name))}")
     if problems:
         raise ParamsError("\n".join(f"params.yaml: {problem}" for problem in problems))
 
 
+def check_network(params: Params) -> None:
+    """Can the backbone be built, and does it take images of this size? It is built, which takes up to seconds.
+
+    Raises:
+        ParamsError: names the keys and what timm said.
+    """
+    network, size = params.network, params.prepare.image_size
+    try:
+        Encoder(EncoderConfig(size, network.backbone, network.backbone_args))
+    except Exception as error:  # timm's models raise many kinds
+        raise ParamsError(
+            f"params.yaml: network: timm's {network.backbone} cannot be built with backbone_args {network.backbone_args} for images of"
+            f" {size} px (prepare.image_size): {type(error).__name__}: {error}"
+        ) from None
+
+
 def main() -> None:
     """``python -m lib.params``: is params.yaml as it should be, and is the data there? If not, the reason, and exit code 1."""
     try:
-        check_folders(load().prepare, find_root() / "data")
+        params = load()
+        check_folders(params.prepare, find_root() / "data")
+        check_network(params)
     except (ParamsError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
     print("params.yaml: every key is known, present and possible, and the data sets are there")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lib.faces.demo_set import make_demo_set
-from lib.params import LEAST_DEMO, Demo, Params, ParamsError, check_folders, load, main
+from lib.params import LEAST_DEMO, Demo, Params, ParamsError, check_folders, check_network, load, main
 from lib.workplace import find_root
 
 GOOD = {
@@ -214,7 +214,24 @@ def test_a_data_set_that_is_not_there_is_named_with_where_to_get_it(write, tmp_p
     assert "prepare.dataset: expected the data set in data/min, there is nothing (did you mean 'mine'?)\nfolder: " in both
     assert "\nparams.yaml: prepare.probe: expected the data set in data/rafdb, there is a file\nrafdb: " in both
     assert both.count("where to get it") == 2 and "EmoLabel" in both
+    assert "data/Demo, there is nothing (did you mean 'demo'?)" in said("Demo")
     assert "data/afectnet, there is nothing (did you mean 'affectnet'?)" in said("afectnet")
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("network.backbone_args", {"chanels": [8, 8, 8, 8]}, "with backbone_args {'chanels': .*} for images of 24 px .*unexpected.*'chanels'"),
+    ("network.backbone_args", {"stem_width": "wide"}, "timm's resnet10t cannot be built with backbone_args {'stem_width': 'wide'}"),
+    ("network.backbone", "vit_tiny_patch16_224", "timm's vit_tiny_patch16_224 cannot be built .* for images of 24 px .prepare.image_size"),
+])  # fmt: skip
+def test_a_network_that_cannot_be_built_is_named_before_anything_is_rendered(write, key, value, said):
+    check_network(load(write()))
+    tree = yaml.safe_load(write(key, value).read_text())
+    if key == "network.backbone":
+        tree["network"]["backbone_args"] = {}
+    path = write()
+    path.write_text(yaml.safe_dump(tree))
+    with pytest.raises(ParamsError, match=said):
+        check_network(load(path))
 
 
 def test_a_warm_up_longer_than_a_method_s_own_epochs_is_named_before_anything_runs(write):
