@@ -53,7 +53,7 @@ def apply(name: str, path: Path) -> None:
         place = _last(tree, group)  # the lines below the group, with the next one's comment, belong below the last of the new keys
         below = _below(*place)
         _comment(*place, _behind(*place), "")
-        if group in WHOLE:
+        if group in WHOLE or not isinstance(values, dict):
             tree[group] = values
         else:
             for key, value in values.items():

@@ -103,7 +103,9 @@ def train(
     if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
         raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
     if not len(table):
-        raise ValueError("table: there is no image to learn from: none of the set is of the split 'pretrain' (prepare.dataset in params.yaml)")
+        raise ValueError(
+            "table: there is no image to learn from: none of the set is of the split 'pretrain' (prepare.dataset in params.yaml)"
+        )
     items = _items(method, table, seed, 0)
     steps_per_epoch = len(items) // schedule.batch_size
     if not steps_per_epoch:

@@ -23,7 +23,8 @@ def token_map(features: Tensor | list[Tensor], channels_last: bool = False, pref
     """
     if isinstance(features, (list, tuple)):
         if not -len(features) <= layer < len(features):
-            raise ValueError(f"layer: expected one of the backbone's {len(features)} maps, {-len(features)} to {len(features) - 1}, got {layer}")
+            count = len(features)
+            raise ValueError(f"layer: expected one of the backbone's {count} maps, {-count} to {count - 1}, got {layer}")
         features = features[layer]
     if features.dim() == 3:
         return features[:, prefix:]

@@ -83,9 +83,9 @@ class EncoderConfig:
 class Encoder(nn.Module):
     """Features from face images; see the module's text. ``dim``, ``image_size`` and ``config`` describe it.
 
-    Images that are no float RGB, smaller than 8 px a side or longer than 1 : 4 are refused. Values outside [0, 1] are in eval
-    mode: on a CPU in every batch, on a GPU, which would have to be waited for, in the first that is given. Not looked at are
-    values in training, where noise may lead out, and of images that carry a gradient: an attack's, which may look ahead.
+    Images that are no float RGB, smaller than 8 px a side or longer than 1 : 4 are refused, and in eval mode those with values
+    outside [0, 1]: on a CPU in every batch, on a GPU, which would have to be waited for, in each until one has passed. Values are
+    not looked at in training, where noise may lead out, nor where images carry a gradient: those of an attack may look ahead.
     """
 
     _looked_at = False  # a batch was there, and its values were in [0, 1]
