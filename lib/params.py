@@ -14,8 +14,11 @@ from pathlib import Path
 import timm
 import yaml
 
+from lib.datasets import DATASETS, about, check_options, reader_of
 from lib.methods import METHODS
+from lib.models.checks import LEAST_SIDE
 from lib.models.controls import KINDS
+from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
 from lib.probe_params import ProbeParams
@@ -24,6 +27,11 @@ from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root
 
 
+# what the renderer and the three folds need at least; lib.faces.demo_set refuses less too
+LEAST_DEMO = {
+    "image_size": 16, "pretrain_identities": 1, "probe_identities": 3, "clips_per_identity": 1, "frames_per_clip": 1, "workers": 1,
+}  # fmt: skip
+LARGEST_SEED = 2**32 - 1  # NumPy's
 OWN_SCHEDULE = {"epochs": 1, "batch_size": 2}  # what of the schedule a method may have for itself, and the least that it can be
 
 
@@ -49,6 +57,11 @@ class Demo:
     frames_per_clip: int
     workers: int
 
+    def __post_init__(self):
+        for name, least in LEAST_DEMO.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class Prepare:
@@ -70,6 +83,14 @@ class Prepare:
     test_folds: list[int] = field(default_factory=list)
 
     def __post_init__(self):
+        for key in ("dataset", "probe"):
+            name = getattr(self, key)
+            if name in ("", ".", "..") or "/" in name or "\\" in name:
+                raise ValueError(f"{key}: expected the name of a folder under data/, got {name!r}")
+            if name in DEMO_SETS and DEMO in (self.dataset, self.probe):
+                raise ValueError(f"{key}: the demo has a set {name!r} of its own; give data/{name} another name")
+        if self.image_size < LEAST_SIDE:
+            raise ValueError(f"image_size: expected at least {LEAST_SIDE} px, got {self.image_size}")
         if len(set(self.test_folds)) < len(self.test_folds) or not set(self.test_folds) <= {1, 2, 3}:
             raise ValueError(f"test_folds: expected some of the folds 1, 2, 3, each once, got {self.test_folds}")
         if self.test_folds and self.probe == DEMO:
@@ -77,6 +98,13 @@ class Prepare:
         for name, value in self.options.items():
             if name not in (self.dataset, self.probe) or not isinstance(value, dict):
                 raise ValueError(f"options: expected options by data set ({self.dataset}, {self.probe}), got {name!r}: {value!r}")
+            if name == DEMO and value:
+                raise ValueError(f"options.{DEMO}: the demo set has none, got {', '.join(map(str, value))}")
+            if name != DEMO:
+                try:
+                    check_options(reader_of(name), value)
+                except ValueError as error:
+                    raise ValueError(f"options.{name}.{error}") from None
 
     @property
     def pretrain_set(self) -> str:
@@ -204,6 +232,8 @@ def _parse_top(tree) -> Params:
             values[name] = {key: _parse(entry, Control, f"controls.{key}") for key, entry in _entries(tree, name)}
         else:
             values[name] = _parse(tree[name], kind, name)
+    if not 0 <= values["seed"] <= LARGEST_SEED:
+        raise ParamsError(f"seed: expected 0 to {LARGEST_SEED}, got {values['seed']}")
     continued = {key: _parse_method(entry, f"continued.{key}") for key, entry in _entries(tree, "continued")}
     group = lambda key: "continued" if key in continued else "methods"  # noqa: E731
     _check_inits(values["methods"], continued)
@@ -316,13 +346,53 @@ def _check_keys(tree, known, required, prefix: str) -> None:
             raise ParamsError(f"missing key {prefix}{name}")
 
 
-def main() -> None:
-    """``python -m lib.params``: is params.yaml as it should be? If not, the reason, and exit code 1."""
+def check_folders(prepare: Prepare, data: Path) -> None:
+    """Are the data sets that params.yaml names there? The demo is not looked for: the pipeline makes it.
+
+    Raises:
+        ParamsError: a folder that is missing or empty, or a file in its place; names the key and the path, and says where to get
+            the set and what must lie there.
+    """
+    found = sorted(path.name for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+    problems = []
+    for name in dict.fromkeys((prepare.dataset, prepare.probe)):
+        folder = data / name
+        if name == DEMO or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
+            continue
+        keys = " and ".join(f"prepare.{key}" for key in ("dataset", "probe") if getattr(prepare, key) == name)
+        what = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "nothing"
+        near = difflib.get_close_matches(name, sorted({DEMO, *DATASETS, *found} - {name}), 1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        problems.append(f"{keys}: expected the data set in {data.name}/{name}, there is {what}{meant}\n{about(reader_of(name))}")
+    if problems:
+        raise ParamsError("\n".join(f"params.yaml: {problem}" for problem in problems))
+
+
+def check_network(params: Params) -> None:
+    """Can the backbone be built, and does it take images of this size? It is built, which takes up to seconds.
+
+    Raises:
+        ParamsError: names the keys and what timm said.
+    """
+    network, size = params.network, params.prepare.image_size
     try:
-        load()
+        Encoder(EncoderConfig(size, network.backbone, network.backbone_args))
+    except Exception as error:  # timm's models raise many kinds
+        raise ParamsError(
+            f"params.yaml: network: timm's {network.backbone} cannot be built with backbone_args {network.backbone_args} for images of"
+            f" {size} px (prepare.image_size): {type(error).__name__}: {error}"
+        ) from None
+
+
+def main() -> None:
+    """``python -m lib.params``: is params.yaml as it should be, and is the data there? If not, the reason, and exit code 1."""
+    try:
+        params = load()
+        check_folders(params.prepare, find_root() / "data")
+        check_network(params)
     except (ParamsError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
-    print("params.yaml: every key is known, present and possible")
+    print("params.yaml: every key is known, present and possible, and the data sets are there")
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.datasets import DATASETS, DatasetError, FaceTable, open_dataset
+from lib.datasets import DatasetError, FaceTable, open_dataset, reader_of
 from lib.datasets.columns import ALL_EXPRESSIONS, AU_PRESENT_FROM, EXPRESSIONS, KNOWN_SPLITS, NO_LABEL, SPLITS
 from lib.datasets.errors import named
 from lib.faces.framing import cut_faces, fit_faces
 from lib.faces.shards import PackedWriter, open_packed
 from lib.files import write_aside
 from lib.progress import Progress
-from lib.splits import by_folds, check_other_people, with_split
+from lib.splits import by_folds, check_nobody_twice, check_other_people, check_used, with_split
 from lib.workplace import DEMO, DEMO_SETS
 
 PEOPLE_TO_VERIFY = 20  # two in each of the ten folds of face verification
@@ -41,7 +41,8 @@ def prepare(source_root: str | Path, out_root: str | Path, dataset: str, image_s
     Returns:
         The summary: for each set its source, counts by split, people, expressions, rates of AUs and attributes.
     Raises:
-        DatasetError: anything missing, unreadable or not matching in the source; nothing is left half-written.
+        DatasetError: anything missing, unreadable or not matching in the source, or a person of the user's own set who is tested
+            and learnt from; nothing is left half-written.
     """
     source_root, out_root = Path(source_root), Path(out_root)
     if image_size < 8:
@@ -58,8 +59,8 @@ def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: in
     may be the same and is the one of the ``test_folds``. One summary.json with all of them.
 
     Raises:
-        DatasetError: as :func:`prepare`, or two sets of the same people, of which the splits or folds of one know nothing of the
-            other's.
+        DatasetError: as :func:`prepare`; nothing to learn from or to be tested on; or two sets of the same people, of which the
+            splits or folds of one know nothing of the other's.
     """
     learnt, probed = names
     opened, dealt = {}, False
@@ -67,6 +68,9 @@ def prepare_all(data: Path, out_root: Path, names: Sequence[str], image_size: in
         folds = test_folds if name == probed else ()
         opened[name], by_us = _opened(data / name, name, options.get(name) or {}, folds, name == learnt)
         dealt |= by_us
+    for name, tables in opened.items():
+        if name != DEMO:
+            check_used(tables[name].rows, data / name, name == learnt, name == probed)
     if dealt and learnt != probed:  # published splits, such as those of FER2013 and FERPlus, agree
         check_other_people(opened[learnt].values(), opened[probed].values())
     whole = {"datasets": list(opened), "image_size": image_size, "test_folds": list(test_folds), "sets": {}}
@@ -90,7 +94,10 @@ def _opened(source_root: Path, dataset: str, options: dict, test_folds: Sequence
         return {dataset: by_folds(table, source_root, test_folds, learnt)}, True
     if "fold" in table.rows and "split" not in table.rows:
         print(f"{dataset}: has folds of its own; people are dealt 80/10/10 all the same, unless prepare.test_folds names folds")
-    return {dataset: with_split(table, source_root)}, "split" not in table.rows
+    split = with_split(table, source_root)
+    if reader_of(dataset) == "folder":
+        check_nobody_twice(split, source_root)
+    return {dataset: split}, "split" not in table.rows
 
 
 def _packed(tables: Mapping[str, FaceTable], out_root: Path, dataset: str, image_size: int, shard_rows: int = 4096) -> dict:
@@ -117,10 +124,8 @@ def _write_summary(summary: dict, out_root: Path) -> None:
 
 
 def _open_own(root: Path, name: str, options: dict) -> FaceTable:
-    if name in DATASETS and name != "folder":
-        return open_dataset(name, root, **options)
-    if not (root / "set.json").is_file():
-        return open_dataset("folder", root, **options)
+    if reader_of(name) != "folder" or not (root / "set.json").is_file():
+        return open_dataset(reader_of(name), root, **options)
     if options:
         raise ValueError(f"options: a packed set has none, got {', '.join(options)}")
     return open_packed(root)

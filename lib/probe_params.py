@@ -54,7 +54,7 @@ class Finetune:
 
 @dataclass(frozen=True)
 class ProbeParams:
-    """What is measured, and on how much."""
+    """What is measured, and on how much. An empty list of corruptions, attacks, sweep or strong.attacks measures none of them."""
 
     # of TASKS, and of BESIDE where their linear probe is asked for too ('_finetuned' is expensive: it trains the encoder)
     tasks: list[str] = field(default_factory=lambda: ["expression", "action_units", "verification"])
@@ -111,8 +111,9 @@ class ProbeParams:
             raise ValueError("severities must not be empty while there are corruptions")
         if not self.check_steps or min(self.check_steps) < 1:
             raise ValueError(f"check_steps must hold numbers of steps >= 1, got {self.check_steps}")
-        if max([self.eps, *self.sweep]) > 255:
-            raise ValueError(f"eps and sweep are in 255ths of the pixels' range, so at most 255, got {self.eps:g} and {self.sweep}")
+        if max([self.eps, self.alpha, *self.sweep]) > 255:
+            got = f"{self.eps:g}, {self.alpha:g} and {self.sweep}"
+            raise ValueError(f"eps, alpha and sweep are in 255ths of the pixels' range, so at most 255, got {got}")
         if any(eps <= 0 for eps in self.sweep) or self.eps in self.sweep:
             raise ValueError(
                 f"sweep must hold positive eps other than eps = {self.eps:g} (it is there anyway), got {self.sweep}"

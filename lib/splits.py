@@ -109,6 +109,47 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
     return table.with_rows(rows)
 
 
+def check_nobody_twice(table: FaceTable, root: Path) -> None:
+    """Whoever is tested is neither learnt from nor one whom probes are fitted on; heads of action units go by ``fold``.
+
+    For a user's own labels. (A published split may be by images, such as that of a recognition experiment on LFW.)
+
+    Raises:
+        DatasetError: names up to five people, each with a file, and the remedy.
+    """
+    person, split, fold = (table.column(name) for name in ("identity", "split", "fold"))
+    tested = np.isin(person, person[split == SPLITS[2]])
+    both = tested & np.isin(split, SPLITS[:2])
+    pairs = pd.DataFrame({"person": person, "fold": fold})[fold >= 0].drop_duplicates()
+    twice = np.isin(person, pairs["person"][pairs["person"].duplicated()])
+    for found, where in ((both, f"{SPLITS[2]} and in {SPLITS[0]} or {SPLITS[1]}"), (twice, "more than one fold")):
+        if found.any():
+            raise DatasetError(
+                f"{root}: {named(_who(table, found), f'people in {where}')}: put all images of a person on one side; where the"
+                " sub-folders are no people, say who is who in a column 'identity' of labels.csv (where nobody knows: a number of"
+                " its own for each image)"
+            )
+
+
+def check_used(rows: pd.DataFrame, root: Path, learnt: bool, probed: bool) -> None:
+    """A set that is learnt from has images of the split 'pretrain', one that is probed of 'probe_test'.
+
+    Raises:
+        DatasetError: names the key of params.yaml, what there is instead, and the remedy.
+    """
+    counts = rows["split"].value_counts()
+    for used, split, key, otherwise in (
+        (learnt, SPLITS[0], "dataset", "to learn from"), (probed, SPLITS[2], "probe", "to be tested on"),
+    ):  # fmt: skip
+        if used and not counts.get(split, 0):
+            there = ", ".join(f"{count} of {name}" for name, count in counts.items())
+            raise DatasetError(
+                f"{root}: prepare.{key}: none of the images is of the split {split!r}, so there is nothing {otherwise} (there are"
+                f" {there}). Name a set that has such images, or, in a folder of your own, give them that split in labels.csv or leave"
+                " the column 'split' out: people are dealt then"
+            )
+
+
 def check_other_people(learnt: Iterable[FaceTable], tested: Iterable[FaceTable]) -> None:
     """Two tables of one source, such as bp4d and au_lists of BP4D, show the same people; those of DISFA+ are of DISFA.
 

@@ -97,11 +97,15 @@ def train(
         The history, one row an epoch: mean of every loss term, learning rate, seconds, and the collapse meter.
 
     Raises:
-        ValueError: fewer images than a batch, or a method that lacks a part of the protocol.
+        ValueError: no images or fewer than a batch, or a method that lacks a part of the protocol.
         TrainingError: a loss that is not finite; names the term and the step.
     """
     if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
         raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
+    if not len(table):
+        raise ValueError(
+            "table: there is no image to learn from: none of the set is of the split 'pretrain' (prepare.dataset in params.yaml)"
+        )
     items = _items(method, table, seed, 0)
     steps_per_epoch = len(items) // schedule.batch_size
     if not steps_per_epoch:

@@ -5,7 +5,8 @@ import copy
 import pytest
 import yaml
 
-from lib.params import Params, ParamsError, load, main
+from lib.faces.demo_set import make_demo_set
+from lib.params import LEAST_DEMO, Demo, Params, ParamsError, check_folders, check_network, load, main
 from lib.workplace import find_root
 
 GOOD = {
@@ -125,6 +126,22 @@ def test_a_good_file_gives_typed_values(write):
         # value
         ("views.crop", 1.5, ["views.crop: expected a share in (0, 1], got 1.5"]),
         ("views.crop", float("nan"), ["views.crop: expected a number, got NaN"]),
+        ("seed", -1, ["seed: expected 0 to 4294967295, got -1"]),
+        ("seed", 2**32, ["seed: expected 0 to 4294967295, got 4294967296"]),
+        ("demo.image_size", 15, ["demo.image_size: expected at least 16, got 15"]),
+        ("demo.pretrain_identities", 0, ["demo.pretrain_identities: expected at least 1, got 0"]),
+        ("demo.probe_identities", 2, ["demo.probe_identities: expected at least 3, got 2"]),
+        ("demo.clips_per_identity", -1, ["demo.clips_per_identity: expected at least 1, got -1"]),
+        ("demo.frames_per_clip", 0, ["demo.frames_per_clip: expected at least 1, got 0"]),
+        ("demo.workers", 0, ["demo.workers: expected at least 1, got 0"]),
+        ("prepare.image_size", 4, ["prepare.image_size: expected at least 8 px, got 4"]),
+        ("prepare.dataset", "", ["prepare.dataset: expected the name of a folder under data/, got ''"]),
+        ("prepare.probe", "../mine", ["prepare.probe: expected the name of a folder under data/, got '../mine'"]),
+        ("prepare.dataset", "orl", ["prepare.dataset: the demo has a set 'orl' of its own; give data/orl another name"]),
+        ("prepare.options", {"demo": {"classes": 7}}, ["prepare.options.demo: the demo set has none, got classes"]),
+        ("methods.plain.attack_alpha", 800.0, ["methods.plain.attack_alpha: expected 0 to 255, in 255ths", "got 800.0"]),
+        ("methods.plain.learning_rate", 0.0, ["methods.plain.learning_rate: expected a positive number, got 0.0"]),
+        ("probe.alpha", 800.0, ["probe.eps, alpha and sweep are in 255ths", "got 8, 800"]),
         ("schedule.epochs", 0, ["schedule.epochs: expected at least 1, got 0"]),
         ("methods.plain.epochs", 0, ["methods.plain.epochs: expected an integer >= 1", "got 0"]),
         ("network.backbone", "resnet10x", ["network.backbone: timm has no model 'resnet10x'", "resnet10t"]),
@@ -153,6 +170,68 @@ def test_a_mistake_is_named(write, key, value, said):
     text = message(write(key, value))
     assert all(part in text for part in said), text
     assert "\n" not in text
+
+
+def test_an_option_that_the_reader_does_not_have_is_named_with_those_that_it_has(write):
+    def prepare(dataset, options):
+        return write("prepare", {"dataset": dataset, "probe": "demo", "image_size": 24, "options": {dataset: options}})
+
+    assert load(prepare("affectnet", {"classes": 7})).prepare.options == {"affectnet": {"classes": 7}}
+    assert load(prepare("mine", {"image_size": [40, 40]})).prepare.dataset == "mine"
+    said = message(prepare("affectnet", {"clases": 7}))
+    assert "prepare.options.affectnet.clases: the data set 'affectnet' has no such option; it has image_size, classes, annotations" in said
+    assert "prepare.options.mine.classes: the data set 'folder' has no such option; it has image_size" in message(prepare("mine", {"classes": 7}))
+
+
+def test_the_renderer_refuses_what_params_yaml_may_not_say(tmp_path):
+    """Both have the least numbers: the renderer's module is too heavy to be loaded for them."""
+    good = LEAST_DEMO | {"seed": 0}
+    for name, least in LEAST_DEMO.items():
+        with pytest.raises(ValueError, match=f"{name}: expected at least {least}, got {least - 1}"):
+            make_demo_set(tmp_path, **good | {name: least - 1})
+    assert Demo(**LEAST_DEMO).workers == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_that_is_not_there_is_named_with_where_to_get_it(write, tmp_path):
+    data = tmp_path / "data"
+
+    def said(dataset, probe="demo"):
+        prepare = load(write("prepare", {"dataset": dataset, "probe": probe, "image_size": 24})).prepare
+        with pytest.raises(ParamsError) as caught:
+            check_folders(prepare, data)
+        return str(caught.value)
+
+    check_folders(load(write()).prepare, data)  # the demo is made
+    first = said("mine")
+    assert first.startswith("params.yaml: prepare.dataset: expected the data set in data/mine, there is nothing\nfolder: any folder of")
+    (data / "mine").mkdir(parents=True)
+    (data / "mine" / ".DS_Store").touch()
+    assert "prepare.dataset and prepare.probe: expected the data set in data/mine, there is an empty folder\n" in said("mine", "mine")
+    (data / "mine" / "anna").mkdir()
+    check_folders(load(write("prepare.dataset", "mine")).prepare, data)
+    (data / "rafdb").touch()
+    both = said("min", "rafdb")
+    assert "prepare.dataset: expected the data set in data/min, there is nothing (did you mean 'mine'?)\nfolder: " in both
+    assert "\nparams.yaml: prepare.probe: expected the data set in data/rafdb, there is a file\nrafdb: " in both
+    assert both.count("where to get it") == 2 and "EmoLabel" in both
+    assert "data/Demo, there is nothing (did you mean 'demo'?)" in said("Demo")
+    assert "data/afectnet, there is nothing (did you mean 'affectnet'?)" in said("afectnet")
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("network.backbone_args", {"chanels": [8, 8, 8, 8]}, "with backbone_args {'chanels': .*} for images of 24 px .*unexpected.*'chanels'"),
+    ("network.backbone_args", {"stem_width": "wide"}, "timm's resnet10t cannot be built with backbone_args {'stem_width': 'wide'}"),
+    ("network.backbone", "vit_tiny_patch16_224", "timm's vit_tiny_patch16_224 cannot be built .* for images of 24 px .prepare.image_size"),
+])  # fmt: skip
+def test_a_network_that_cannot_be_built_is_named_before_anything_is_rendered(write, key, value, said):
+    check_network(load(write()))
+    tree = yaml.safe_load(write(key, value).read_text())
+    if key == "network.backbone":
+        tree["network"]["backbone_args"] = {}
+    path = write()
+    path.write_text(yaml.safe_dump(tree))
+    with pytest.raises(ParamsError, match=said):
+        check_network(load(path))
 
 
 def test_a_warm_up_longer_than_a_method_s_own_epochs_is_named_before_anything_runs(write):
@@ -201,7 +280,10 @@ def test_the_command_says_what_is_wrong_or_that_nothing_is(write, tmp_path, monk
     (tmp_path / "dvc.yaml").touch()
     write()
     main()
-    assert capsys.readouterr().out == "params.yaml: every key is known, present and possible\n"
+    assert capsys.readouterr().out == "params.yaml: every key is known, present and possible, and the data sets are there\n"
+    write("prepare.probe", "mine")
+    with pytest.raises(SystemExit, match="^error: params.yaml: prepare.probe: expected the data set in data/mine, there is nothing"):
+        main()
     write("continued", {"units": UNITS | {"init": "plane"}})
     with pytest.raises(SystemExit, match="^error: params.yaml: continued.units.init: expected another entry .*'plane'"):
         main()

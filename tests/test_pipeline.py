@@ -95,7 +95,7 @@ def code_of(stage) -> str:
 
 def test_the_stages_are_those_of_the_readme_s_pipeline(stages):
     assert {name.split("@")[0] for name in stages} == {
-        "strip", "demo", "data.dvc", "prepare", "pretrain", "probe", "control", "figures",
+        "params", "strip", "demo", "data.dvc", "prepare", "pretrain", "probe", "control", "figures",
     }  # fmt: skip
 
 
@@ -116,6 +116,16 @@ def test_every_dependency_is_in_the_repository_or_made_by_a_stage(stages):
         for dep in dependencies(stage):
             ready = (ROOT / dep).exists() and not dep.startswith(("work", "data", "reports"))
             assert ready or any(within(dep, path) or within(path, dep) for path in made), f"{name}: {dep}"
+
+
+def test_params_yaml_and_the_folders_of_data_are_looked_at_before_anything_else(stages):
+    """Else DVC says of a folder that is missing only that it is."""
+    for name in stages:
+        assert "params" in upstream(stages, name) or name == "params" or name.startswith("strip@"), name
+    groups = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert set(keys(stages["params"])) == set(groups) and not dependencies(stages["params"])
+    (said,) = stages["params"].outs
+    assert not said.use_cache  # it is of the folders too, so it must not be taken for known
 
 
 def test_lib_is_listed_part_by_part(stages):
@@ -189,9 +199,8 @@ def test_what_continues_another_is_trained_after_it_and_probed_like_it(tmp_path)
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         stages = {stage.name: stage for stage in repo.index.stages}
     trained, like = stages["pretrain_continued@units"], stages["pretrain@simclr"]
-    added = {"work/pretrain/simclr/encoder.safetensors", *outputs(stages["checked@units"])}
-    assert set(dependencies(trained)) == {*dependencies(like), *added}
-    assert {"methods", "continued"} == set(keys(stages["checked@units"]))  # all that a name of ``init`` can be wrong by
+    assert set(dependencies(trained)) == {*dependencies(like), "work/pretrain/simclr/encoder.safetensors"}
+    assert "params" in upstream(stages, "pretrain_continued@units")  # there a name of ``init`` that is none is said
     assert [key.replace("continued.units", "methods.simclr") for key in keys(trained)] == keys(like)
     for one, other in ((trained, like), (stages["probe_continued@units"], stages["probe@simclr"])):
         assert [out.replace("/units/", "/simclr/") for out in outputs(one)] == outputs(other)

@@ -203,10 +203,10 @@ def test_a_second_repro_does_nothing(clone, first):
 def test_a_changed_probe_touches_probes_and_figures_only(clone, first):
     clone.set("probe.attacked.expression", 18)
     said = clone.run("dvc", "repro", "--dry")
-    assert sorted(stages_run(said)) == ["control@raw_pixels", "figures", "probe@dar_sfrl", "probe@simclr"]
+    assert sorted(stages_run(said)) == ["control@raw_pixels", "figures", "params", "probe@dar_sfrl", "probe@simclr"]
     clone.set("probe.attacked.expression", 20)
     clone.set("methods.dar_sfrl.learning_rate", 2.0e-4)
-    assert stages_run(clone.run("dvc", "repro", "--dry"))[0] == "pretrain@dar_sfrl"
+    assert stages_run(clone.run("dvc", "repro", "--dry"))[:2] == ["params", "pretrain@dar_sfrl"]
     clone.set("methods.dar_sfrl", TINY["methods"]["dar_sfrl"])
     assert stages_run(clone.run("dvc", "repro", "--dry")) == []
 
@@ -263,7 +263,7 @@ def test_an_experiment_sets_a_parameter(clone, first):
     subprocess.run(["git", "commit", "-q", "-m", "Results"], cwd=clone.root, check=True)
     before = clone.read("work/probe/raw_pixels/results.csv")
     said = clone.run("dvc", "exp", "run", "-S", "probe.attacked.expression=10", "control@raw_pixels")
-    assert stages_run(said) == ["control@raw_pixels"] and "Ran experiment" in said
+    assert stages_run(said) == ["params", "control@raw_pixels"] and "Ran experiment" in said
     assert yaml.safe_load(clone.read("params.yaml"))["probe"]["attacked"]["expression"] == 10
     assert clone.read("work/probe/raw_pixels/results.csv") != before
     assert "probe.attacked.expression" in clone.run("dvc", "exp", "show", "--csv")
@@ -276,7 +276,7 @@ def test_what_continues_another_begins_with_its_encoder_and_a_name_that_is_none_
     entry = {"method": "aunce", "surrogate": "simclr", "epochs": 2, "width": 8}
     clone.set("continued", {"units": entry | {"init": "dar_sfrl"}})
     said = clone.run("dvc", "repro", "pretrain_continued@units")
-    assert stages_run(said) == ["checked@units", "pretrain_continued@units"]
+    assert stages_run(said) == ["params", "pretrain_continued@units"]
     trained = load_encoder(clone.root / "work" / "pretrain" / "units")
     assert trained.dim == 8 * len(BP4D_UNITS) and trained.restorer is not None  # DAR-SFRL's comes along
     clone.set("continued", {"units": entry | {"init": "simcrl"}})
@@ -287,8 +287,14 @@ def test_what_continues_another_begins_with_its_encoder_and_a_name_that_is_none_
 
 def test_faces_of_ones_own_that_are_not_there_are_named(clone, first):
     clone.set("prepare.dataset", "mine")
-    said = clone.run("dvc", "repro", "prepare", fails=True)
-    assert "data/mine" in said and "Traceback" not in said
+    said = clone.run("dvc", "repro", fails=True)
+    assert stages_run(said) == ["params"] and "Traceback" not in said and "missing data" not in said
+    assert "error: params.yaml: prepare.dataset: expected the data set in data/mine, there is nothing" in said
+    assert "where to get it: put photographs into data/<name>/" in said
+    clone.set("prepare.probe", "rafdb")
+    said = clone.run("dvc", "exp", "run", fails=True)
+    assert "prepare.probe: expected the data set in data/rafdb, there is nothing\nrafdb: " in said and "licence" in said
+    clone.set("prepare.probe", "demo")
 
 
 def test_a_truncated_shard_is_named_and_ones_own_folder_is_left_alone(clone, first):

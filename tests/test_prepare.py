@@ -164,10 +164,62 @@ def test_where_most_landmarks_are_unknown_no_face_is_aligned(tmp_path):
 def test_given_splits_and_folds_are_kept(tmp_path):
     folder(tmp_path / "mine", people=2, each=3)
     (tmp_path / "mine" / "labels.csv").write_text("file,split,fold\n" + "".join(
-        f"person0{p}/{i}.png,{split},{i - 1}\n" for p in (0, 1) for i, split in enumerate(SPLITS)))
+        f"person0{p}/{i}.png,{SPLITS[max(i, p)]},{p if i else -1}\n" for p in (0, 1) for i in range(2)))
+    for person in (0, 1):
+        (tmp_path / "mine" / f"person0{person}" / "2.png").unlink()
     summary = prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)["sets"]["mine"]
-    assert summary["identities_in_two_splits"] == 2
-    assert open_packed(tmp_path / "out" / "mine").column("fold").tolist() == [-1, 0, 1] * 2
+    assert summary["identities_in_two_splits"] == 1  # learnt from, and probes are fitted on them: not tested
+    table = open_packed(tmp_path / "out" / "mine")
+    assert table.column("fold").tolist() == [-1, 0, -1, 1]
+    assert table.column("split").tolist() == ["pretrain", "probe_train", "probe_train", "probe_train"]
+
+
+def labelled(root, line, people=7):
+    """A folder of ``people``, each with an image for each split; ``line(person, i)`` gives the cells behind the file."""
+    folder(root, people=people)
+    lines = [f"person{p:02d}/{i}.png,{line(p, i)}" for p in range(people) for i in range(3)]
+    (root / "labels.csv").write_text("\n".join(["file,split,fold,identity", *lines]) + "\n")
+
+
+@pytest.mark.parametrize("other", ["pretrain", "probe_train"])
+def test_a_person_who_is_tested_and_on_the_other_side_too_is_named(tmp_path, other):
+    labelled(tmp_path / "mine", lambda p, i: f"{'probe_test' if i or p == 6 else other},-1,{p}")
+    said = (
+        r"mine: 6 people in probe_test and in pretrain or probe_train: 0 \(person00/0.png\), .*4 \(person04/0.png\) \.\.\.: put all"
+        " images of a person on one side; .* a column 'identity' of labels.csv"
+    )
+    with pytest.raises(DatasetError, match=said):
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+    assert not (tmp_path / "out").exists()
+    # the sub-folders are no people: each image is somebody
+    labelled(tmp_path / "classes", lambda p, i: f"{'probe_test' if i else other},-1,{3 * p + i}")
+    assert prepare(tmp_path / "classes", tmp_path / "out", "classes", 16)["sets"]["classes"]["identities_in_two_splits"] == 0
+
+
+def test_a_person_in_two_folds_is_named(tmp_path):
+    labelled(tmp_path / "mine", lambda p, i: f"probe_test,{i if p == 2 else 1},{p}")
+    with pytest.raises(DatasetError, match=r"1 people in more than one fold: 2 \(person02/0.png\): put all images"):
+        prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)
+
+
+def test_validation_may_share_people(tmp_path):
+    labelled(tmp_path / "mine", lambda p, i: f"{('probe_val', 'probe_test', 'probe_test')[i]},1,{p}")
+    assert prepare(tmp_path / "mine", tmp_path / "out", "mine", 16)["sets"]["mine"]["identities_in_two_splits"] == 7
+
+
+def test_a_set_without_what_it_is_used_for_is_named_before_anything_is_trained(tmp_path):
+    demo(tmp_path / "demo")
+    labelled(tmp_path / "mine", lambda p, i: f"{'probe_test' if p % 2 else 'probe_train'},-1,{p}")
+    said = r"mine: prepare.dataset: none of the images is of the split 'pretrain', so there is nothing to learn from \(there are 12 of"
+    for names in (("mine", "demo"), ("mine", "mine")):
+        with pytest.raises(DatasetError, match=said):
+            prepare_all(tmp_path, tmp_path / "out", names, 16, {})
+    assert set(prepare_all(tmp_path, tmp_path / "out", ("demo", "mine"), 16, {})["sets"]) == {"rendered", "orl", "mine"}
+    labelled(tmp_path / "other", lambda p, i: f"pretrain,-1,{p}")
+    said = r"other: prepare.probe: none of the images is of the split 'probe_test', so there is nothing to be tested on \(there are 21 of"
+    with pytest.raises(DatasetError, match=said):
+        prepare_all(tmp_path, tmp_path / "out", ("demo", "other"), 16, {})
+    assert "other" in prepare_all(tmp_path, tmp_path / "out", ("other", "demo"), 16, {})["sets"]
 
 
 def test_faces_that_nothing_can_be_measured_on_are_said_to_be_so(tmp_path, capsys):

@@ -103,6 +103,60 @@ def test_a_second_time_changes_nothing(params):
     assert params.read_text() == once
 
 
+@pytest.mark.parametrize("name", preset.names())
+def test_comments_stay_where_they_belong_and_those_of_values_that_went_go(params, name):
+    before = params.read_text().splitlines()
+    preset.apply(name, params)
+    after = params.read_text().splitlines()
+    above = lambda lines, key: lines[next(i for i, line in enumerate(lines) if line.startswith(key)) - 1]  # noqa: E731
+    for key in ("methods:", "continued:", "network:", "views:", "schedule:", "controls:", "probe:"):
+        assert above(after, key) == above(before, key), key
+    assert above(after, "methods:").startswith("# epochs and batch_size where") and above(after, "network:") == ""
+    assert not any("half-width" in line for line in after) and not any("hardly change any more" in line for line in after)
+    assert any(line.endswith("}  # the branches of a block begin as torchvision's do, not at 0") for line in after)
+    inside = after[after.index("schedule:  # lib.training.Schedule") + 1 :]
+    assert any(line.startswith("  constant_epochs:") for line in inside[: inside.index("")])
+    counts = [line for line in after if line.strip().startswith("#")]
+    assert len(set(counts)) == len(counts) and set(counts) < set(before)
+
+
+@pytest.fixture
+def checkout(tmp_path, params, monkeypatch):
+    """``checkout(*arguments)`` runs the command in a checkout whose params.yaml is committed; -> what it prints or exits with."""
+    (tmp_path / "dvc.yaml").touch()
+    for command in (["init", "-q"], ["add", "params.yaml"], ["-c", "user.name=A", "-c", "user.email=a@b.org", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["preset", *arguments])
+        preset.main()
+
+    return command
+
+
+def test_the_command_overwrites_only_what_git_can_bring_back(checkout, params, tmp_path, capsys):
+    committed = params.read_text()
+    checkout("ssl_fer")
+    assert "params.yaml now says ssl_fer" in capsys.readouterr().out and "voxceleb" in params.read_text()
+    mixed = r"error: params.yaml is not as git has it \(HEAD\).*`git stash push params.yaml`.*--force overwrites"
+    with pytest.raises(SystemExit, match=mixed):  # another one on top would be neither
+        checkout("ssl_fer_table")
+    params.write_text(committed.replace("epochs: 8", "epochs: 9"))
+    with pytest.raises(SystemExit, match=mixed):
+        checkout("ssl_fer")
+    assert "epochs: 9" in params.read_text()
+    checkout("ssl_fer", "--force")
+    assert load(params).schedule.epochs == 500
+    with pytest.raises(SystemExit, match="error: name: expected one of ssl_fer, .*, got 'sslfer'"):
+        checkout("sslfer")
+    params.write_text(committed)
+    shutil.rmtree(tmp_path / ".git")
+    with pytest.raises(SystemExit, match=mixed):
+        checkout("ssl_fer")
+    assert params.read_text() == committed
+
+
 def test_bad_ones_change_nothing(params, tmp_path, monkeypatch):
     before = params.read_text()
     with pytest.raises(ValueError, match="name: expected one of ssl_fer, .*, got 'sslfer'"):

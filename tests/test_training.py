@@ -377,6 +377,17 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(run, tmp_path, value, 
     assert files(tmp_path / "bad") == [] and files(tmp_path / "checkpoints") == ["last.pt"]
 
 
+@pytest.mark.parametrize("kind", ["simclr", *CLIP_KINDS])
+def test_no_image_to_learn_from_is_not_a_matter_of_the_batch(tmp_path, kind):
+    class Nobody(Pictures):
+        def __len__(self):
+            return 0
+
+    with pytest.raises(ValueError, match="table: there is no image to learn from: none of the set is of the split 'pretrain'"):
+        train(make(kind), Nobody(), SCHEDULE, seed=1, data="d", out=tmp_path / "out", checkpoints=tmp_path, device=CPU, label="none")
+    assert files(tmp_path) == []
+
+
 def test_a_batch_larger_than_the_data_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="batch_size: 28 is more than the 27 pre-training images; lower it"):
         run("a", schedule=replace(SCHEDULE, batch_size=28))

@@ -1,6 +1,7 @@
 """Face data sets: official layouts on disk -> one table. A new set is one new file here and one line in DATASETS."""
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 
 from lib.datasets import affectnet, au_lists, bp4d, disfa, disfa_plus, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
@@ -24,7 +25,7 @@ DATASETS = {
     "au_lists": au_lists,
 }
 
-__all__ = ["DATASETS", "DatasetError", "FaceTable", "describe", "open_dataset"]
+__all__ = ["DATASETS", "DatasetError", "FaceTable", "about", "check_options", "describe", "open_dataset", "reader_of"]
 
 
 def _module(name: str):
@@ -43,12 +44,8 @@ def open_dataset(name: str, root: str | Path, check: bool = False, **options) ->
         ValueError: an option that this set does not have.
         DatasetError: names the path, what was expected there and where to get it.
     """
-    reader = _module(name).open_set
-    known = list(inspect.signature(reader).parameters)[1:]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{option}: the data set {name!r} has no such option; it has {', '.join(known) or 'none'}")
-    table = reader(Path(root), **options)
+    check_options(name, options)
+    table = _module(name).open_set(Path(root), **options)
     for note in table.notes:
         print(f"{name}: {note}")
     if check:
@@ -56,6 +53,24 @@ def open_dataset(name: str, root: str | Path, check: bool = False, **options) ->
     return table
 
 
+def check_options(name: str, options: Iterable[str]) -> None:
+    """``ValueError`` unless the reader of the data set ``name`` has these options; names those that it has."""
+    known = list(inspect.signature(_module(name).open_set).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{option}: the data set {name!r} has no such option; it has {', '.join(known) or 'none'}")
+
+
+def reader_of(folder: str) -> str:
+    """The data set that the user's folder of this name is read as: the one that is called so, else photographs."""
+    return folder if folder in DATASETS else "folder"
+
+
+def about(name: str) -> str:
+    """What the data set ``name`` is, where to get it, its licence, and the expected files and counts."""
+    return _module(name).ABOUT.text()
+
+
 def describe(name: str) -> None:
-    """Print what the data set ``name`` is, where to get it, its licence, and the expected files and counts."""
-    print(_module(name).ABOUT.text())
+    """Print :func:`about`."""
+    print(about(name))

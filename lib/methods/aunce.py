@@ -16,6 +16,7 @@ from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_bran
 from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
 from lib.methods.adam import adamw
 from lib.methods.aunce_views import drawn_here, enhanced_view
+from lib.methods.checks import check_counts, check_not_negative, check_positive
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.start import IMAGENET, SCRATCH, started_encoder
 from lib.views import Views
@@ -65,9 +66,9 @@ class AunceConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("temperature", "beta_present", "beta_absent", "learning_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        check_positive(self, "temperature", "beta_present", "beta_absent", "learning_rate")
+        check_not_negative(self, "weight_decay")
+        check_counts(self, "neighbours")
         if not self.units or len(set(self.units)) < len(self.units) or min(self.units) < 1:
             raise ValueError(f"units: expected different numbers of action units, got {self.units}")
         if not 0 < self.crop <= 1:

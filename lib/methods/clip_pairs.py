@@ -5,7 +5,6 @@ References:
         TimeAug, HardNeg, FaceSwap, random masking of a part; CutMix as a baseline of FaceSwap.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from lib.clips import WEIGHTINGS, ClipIndex
 from lib.faces.parts import MASKED, cover_part
 from lib.faces.swap import swap_faces
 from lib.loading import ClipBatch
+from lib.methods.checks import check_counts, check_not_negative, check_positive
 from lib.views import Views, colour_jitter, cut_mix, hue_jitter, random_blur, random_view, uniform, window_crop
 
 
@@ -58,23 +58,12 @@ class ClipSettings:
             raise ValueError(f"variant: expected 'corrected' or 'released', got {self.variant!r}")
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"weighting: expected one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
-        for name in ("fps", "interval", "learning_rate"):
-            check_positive(self, name)
+        check_positive(self, "fps", "interval", "learning_rate")
         for name in ("mix_probability", "part_mask"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a probability in [0, 1], got {getattr(self, name)}")
-        for name in ("swap_feather", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
-        for name in ("head_hidden", "head_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-
-
-def check_positive(settings, name: str) -> None:
-    """``ValueError`` unless the setting is a positive, finite number."""
-    if not 0 < getattr(settings, name) < math.inf:
-        raise ValueError(f"{name}: expected a positive number, got {getattr(settings, name)}")
+        check_not_negative(self, "swap_feather", "weight_decay")
+        check_counts(self, "head_hidden", "head_dim")
 
 
 @dataclass(frozen=True)
@@ -101,10 +90,8 @@ class NegativeSettings(ClipSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("hard_interval", "temperature"):
-            check_positive(self, name)
-        if not 0 <= self.false_weight < math.inf:
-            raise ValueError(f"false_weight: expected a number >= 0, got {self.false_weight}")
+        check_positive(self, "hard_interval", "temperature")
+        check_not_negative(self, "false_weight")
         if not -1 <= self.false_threshold <= 1:
             raise ValueError(f"false_threshold: expected a cosine in [-1, 1], got {self.false_threshold}")
 

@@ -42,6 +42,7 @@ from lib.losses.contrastive import nt_xent, two_view_nt_xent
 from lib.losses.orthogonality import difference_loss
 from lib.methods.adam import adamw
 from lib.methods.adversarial_view import turned_away
+from lib.methods.checks import check_attack, check_counts, check_not_negative, check_positive
 from lib.methods.dwa import DynamicWeightAverage
 from lib.methods.modes import eval_mode
 from lib.models.encoder import Encoder, EncoderConfig
@@ -107,18 +108,16 @@ class DarSfrlConfig:
             raise ValueError(f"variant: expected 'released' or 'corrected', got {self.variant!r}")
         if self.variant == "released" and self.stages < 1:
             raise ValueError("stages: the released variant is its restorer, it needs at least 1 stage")
-        for name in ("temperature", "learning_rate", "restorer_learning_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        check_positive(self, "temperature", "learning_rate", "restorer_learning_rate")
+        check_counts(self, "hidden", "head_hidden", "head_dim", "sensitive_batch", "sensitive_negatives")
         if self.channels < 2 or self.channels % 2:
             raise ValueError(f"channels: expected an even number >= 2, got {self.channels}")
         for name in ("identity", "moving"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
-        for name in ("stages", "noise", "attack_steps", "attack_eps", "restore_weight", "leave_weight", "orthogonal_weight",
-                     "components", "weight"):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        weights = ("restore_weight", "leave_weight", "orthogonal_weight", "weight")
+        check_not_negative(self, "stages", "noise", "weight_decay", "components", *weights)
+        check_attack(self)
 
 
 class NoiseHead(nn.Module):

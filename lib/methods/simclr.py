@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from lib.losses.contrastive import two_view_nt_xent
 from lib.methods.adam import adamw
 from lib.methods.adversarial_view import turned_away
+from lib.methods.checks import check_attack, check_counts, check_not_negative, check_positive
 from lib.methods.modes import eval_mode
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.heads import projection
@@ -46,11 +47,10 @@ class SimCLRConfig:
     def __post_init__(self):
         if self.variant != "corrected":
             raise ValueError(f"variant: SimCLR has only 'corrected', got {self.variant!r}")
-        for name in ("temperature", "learning_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
-        if self.attack_steps < 0:
-            raise ValueError(f"attack_steps: expected 0 (none) or more, got {self.attack_steps}")
+        check_positive(self, "temperature", "learning_rate")
+        check_not_negative(self, "weight_decay")
+        check_counts(self, "head_hidden", "head_dim")
+        check_attack(self)
 
 
 class SimCLR(nn.Module):

@@ -17,8 +17,14 @@ def token_map(features: Tensor | list[Tensor], channels_last: bool = False, pref
         features: [B, C, H, W], [B, H, W, C] if ``channels_last`` (Swin), [B, prefix + L, C] (ViT), or a list of maps of
             several layers, of which ``layer`` is taken.
         prefix: class and register tokens in front; they are left out.
+
+    Raises:
+        ValueError: there is no such layer.
     """
     if isinstance(features, (list, tuple)):
+        if not -len(features) <= layer < len(features):
+            count = len(features)
+            raise ValueError(f"layer: expected one of the backbone's {count} maps, {-count} to {count - 1}, got {layer}")
         features = features[layer]
     if features.dim() == 3:
         return features[:, prefix:]

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from lib.files import write_aside
 from lib.models.au_graph import AuGraph, token_map
+from lib.models.checks import LEAST_SIDE, check_images, check_values
 from lib.models.dafr import DAFR
 from lib.models.photometric import undo_gain_and_offset
 from lib.models.readout import Readout
@@ -69,8 +70,8 @@ class EncoderConfig:
     centre: float = 1.0
 
     def __post_init__(self):
-        if self.image_size < 8:
-            raise ValueError(f"image_size: expected at least 8 px, got {self.image_size}")
+        if self.image_size < LEAST_SIDE:
+            raise ValueError(f"image_size: expected at least {LEAST_SIDE} px, got {self.image_size}")
         if self.blur < 0:
             raise ValueError(f"blur: expected a sigma >= 0, got {self.blur}")
         if not 0 < self.centre <= 1:
@@ -80,7 +81,14 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Features from face images; see the module's text. ``dim``, ``image_size`` and ``config`` describe it."""
+    """Features from face images; see the module's text. ``dim``, ``image_size`` and ``config`` describe it.
+
+    Images that are no float RGB, smaller than 8 px a side or longer than 1 : 4 are refused, and in eval mode those with values
+    outside [0, 1]: on a CPU in every batch, on a GPU, which would have to be waited for, in each until one has passed. Values are
+    not looked at in training, where noise may lead out, nor where images carry a gradient: those of an attack may look ahead.
+    """
+
+    _looked_at = False  # a batch was there, and its values were in [0, 1]
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -110,11 +118,12 @@ class Encoder(nn.Module):
 
         -> [B, 3, image_size, image_size]. ``centre`` is the share that is kept, None the configured one; 1 for views that are
         cropped already.
+
+        Raises:
+            ValueError: what cannot be faces in [0, 1]; see the class for when values are looked at.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(f"images: expected float RGB in [0, 1], [B, 3, H, W], got {images.dtype} {list(images.shape)}")
-        if not images.numel():
-            raise ValueError(f"images: expected at least one image, got {list(images.shape)}")
+        check_images(images)
+        self._look_at(images)
         images = centre_crop(images, self.config.centre if centre is None else centre)
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = F.interpolate(images, (self.image_size,) * 2, mode="bilinear", antialias=True, align_corners=False)
@@ -122,11 +131,21 @@ class Encoder(nn.Module):
         images = undo_gain_and_offset(images) if self.config.photometric else images
         return images.contiguous(memory_format=torch.channels_last)
 
+    def _look_at(self, images: Tensor) -> None:
+        weights = next(self.parameters(), None) if images.dtype == torch.float64 else None
+        if weights is not None and weights.dtype != torch.float64:
+            raise ValueError(f"images: expected {weights.dtype} like the encoder's weights, got torch.float64; images.float() is")
+        if self.training or images.requires_grad or torch.compiler.is_compiling():
+            return
+        if images.device.type == "cpu" or not self._looked_at:
+            check_values(images)
+            self._looked_at = True
+
     def restore(self, images: Tensor) -> list[Tensor]:
         """What each stage of DAFR makes of the images: a list of [B, 3, S, S], S = image_size.
 
         Raises:
-            ValueError: this encoder has no restorer.
+            ValueError: this encoder has no restorer, or see :meth:`prepare`.
         """
         if self.restorer is None:
             raise ValueError("this encoder has no restorer: only DAR-SFRL's, and what began with one, restore")
@@ -180,7 +199,7 @@ class Encoder(nn.Module):
         return description if self.readout is None else self.readout(image, description)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] -> features [B, dim]; differentiable down to the pixels."""
+        """Images [B, 3, H, W] in [0, 1] -> features [B, dim]; differentiable down to the pixels. Errors: :meth:`prepare`."""
         return self.represent(self.restored(images))
 
 

@@ -24,6 +24,9 @@ def test_token_maps_of_all_layouts():
     assert torch.equal(token_map(x.permute(0, 2, 3, 1), channels_last=True), rows)
     assert torch.equal(token_map(torch.cat([rows[:, :1], rows], 1), prefix=1), rows)
     assert torch.equal(token_map([x, x[..., :1]], layer=0), rows) and token_map([x, x[..., :1]]).shape == (2, 4, 3)
+    for layer in (2, -3):
+        with pytest.raises(ValueError, match=f"layer: expected one of the backbone's 2 maps, -2 to 1, got {layer}"):
+            token_map([x, x], layer=layer)
 
 
 def test_a_block_normalises_channels_over_images_and_tokens(tokens):
