@@ -1,4 +1,4 @@
-"""Where to compute, and what lies there once and for all."""
+"""Where to compute, what lies there once and for all, and how numbers get there without waiting."""
 
 from functools import lru_cache
 
@@ -19,3 +19,9 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     """
     with torch.inference_mode(False):  # made in inference mode it could serve no gradient later
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """``tensor``, which is on the CPU, on ``device``; a GPU is not waited for: it fetches a copy in pinned memory when it gets there."""
+    pinned = tensor.pin_memory() if torch.device(device).type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lib.device import sent
 from lib.files import write_aside
 from lib.loading import ahead, read
 from lib.models.encoder import WEIGHTS, save_encoder
@@ -28,7 +29,7 @@ from lib.step_values import METER, under_way
 
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
-PROTOCOL = ("views", "loss", "optimizer", "after_step", "after_epoch", "finish", "encoder")  # see lib.methods
+PROTOCOL = ("views", "loss", "optimizer", "encoder")  # what every method has; see lib.methods
 CODE = (
     "training.py", "step_values.py", "loading.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade",
     "faces/align.py", "faces/hull.py", "faces/parts.py", "faces/swap.py", "datasets/columns.py", "datasets/action_units.py",
@@ -114,9 +115,8 @@ def train(
     method.to(device).train()
     optimizer = method.optimizer()
     base_rates = [group["lr"] for group in optimizer.param_groups]
-    if callable(getattr(method, "begin", None)):
-        method.begin(steps_per_epoch * schedule.epochs)
-    labels = method.labels(table) if callable(getattr(method, "labels", None)) else None
+    if_it_has(method, "begin", steps_per_epoch * schedule.epochs)
+    labels = if_it_has(method, "labels", table)
     folder = checkpoints / fingerprint(method, schedule, seed, data)
     state = folder / "last.pt"
     step, history, sums = 0, [], {}
@@ -136,15 +136,15 @@ def train(
                 rows, drawn = _items(method, table, seed, epoch), epoch
             yield rows[position * schedule.batch_size : (position + 1) * schedule.batch_size]
 
-    def settle(sent: list, step: int) -> None:
+    def settle(unread: list, step: int) -> None:
         """Read the losses that a step sent, and keep none of them: they are empty afterwards."""
         means = {}
-        for read_values in sent:
+        for read_values in unread:
             values = read_values()
             _check_finite(values, step, label)
             for name, value in values.items():
                 means[name] = value if name in METER else means.get(name, 0.0) + value
-        sent.clear()
+        unread.clear()
         for name, value in means.items():
             sums[name] = sums.get(name, 0.0) + value
         progress.step(note=f"loss {means['loss']:.3f}")
@@ -153,14 +153,14 @@ def train(
     for index, found in ahead(lambda index: (index, read(table, index, device)), batches_from(step)):
         epoch, batch = step // steps_per_epoch, found.on(device)
         generator = seeded(seed, "step", step, device)
-        own = method.rate(step, steps_per_epoch) if callable(getattr(method, "rate", None)) else None
+        own = if_it_has(method, "rate", step, steps_per_epoch)
         rate = schedule.rate(step, steps_per_epoch) if own is None else own
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
-        sent = []
+        unread = []
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-                batches = method.views(batch, generator, *(() if labels is None else (labels[index].to(device, non_blocking=True),)))
+                batches = method.views(batch, generator, *(() if labels is None else (sent(labels[index], device),)))
             for views in batches:
                 with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                     terms = method.loss(views)
@@ -168,12 +168,20 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 terms["loss"].backward()
                 optimizer.step()
-                sent.append(under_way(terms, embedding))
-            method.after_step(step)
-        finally:  # also where this step fails: one before that was not finite is the reason then
-            if previous:
-                settle(previous, step - 1)  # the device has the whole of this step to work at meanwhile
-        previous = sent
+                unread.append(under_way(terms, embedding))
+            if_it_has(method, "after_step", step)
+        except Exception:
+            try:
+                if previous:
+                    settle(previous, step - 1)
+            except TrainingError:
+                raise  # a step before that was not finite is the reason
+            except Exception:
+                pass  # a device that has failed gives no losses either: what failed first says more
+            raise
+        if previous:
+            settle(previous, step - 1)  # the device has the whole of this step to work at meanwhile
+        previous = unread
         step += 1
         ends_epoch = step % steps_per_epoch == 0
         if not ends_epoch and time.monotonic() - saved <= CHECKPOINT_EVERY_S:
@@ -181,14 +189,14 @@ def train(
         settle(previous, step - 1)  # nothing is kept of a step that failed
         if ends_epoch:
             row = {name: value / steps_per_epoch for name, value in sums.items()}
-            method.after_epoch(row)
+            if_it_has(method, "after_epoch", row)
             seconds = before + time.monotonic() - began
             history.append({"epoch": epoch + 1, "step": step, "seconds": round(seconds, 2), "lr": base_rates[0] * rate} | row)
             sums.clear()
         saved = time.monotonic()
         _save(state, method, optimizer, step, history, sums)
 
-    method.finish(table, device)
+    if_it_has(method, "finish", table, device)
     _write_history(history, out / HISTORY)
     save_encoder(method.encoder(), out / WEIGHTS)
     shutil.rmtree(folder)  # with what a run left that was killed while it saved
@@ -201,9 +209,14 @@ def _items(method: nn.Module, table, seed: int, epoch: int) -> Tensor:
     def draw(epoch: int) -> torch.Generator:
         return seeded(seed, "order", epoch, torch.device("cpu"))
 
-    if callable(getattr(method, "items", None)):
-        return method.items(table, epoch, draw)
-    return torch.randperm(len(table), generator=draw(epoch))
+    found = if_it_has(method, "items", table, epoch, draw)
+    return torch.randperm(len(table), generator=draw(epoch)) if found is None else found
+
+
+def if_it_has(method: nn.Module, name: str, *arguments):
+    """What ``method.name(*arguments)`` gives, None where the method leaves that part of the protocol (see lib.methods) away."""
+    part = getattr(method, name, None)
+    return part(*arguments) if callable(part) else None
 
 
 def seeded(seed: int, purpose: str, number: int, device: torch.device) -> torch.Generator:

@@ -202,7 +202,7 @@ def random_blur(images: Tensor, probability: float, generator: Generator, larges
 @at_full_precision
 def gradient_magnitude(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Replace a share of the images by their luma's Sobel gradient magnitude, clamped to [0, 1] [2]."""
-    sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=images.device, dtype=images.dtype)
+    sobel = constant((1.0, 0, -1, 2, 0, -2, 1, 0, -1), images.device, images.dtype).view(3, 3)
     edges = F.conv2d(F.pad(luma(images), (1, 1, 1, 1), mode="reflect"), torch.stack([sobel, sobel.T])[:, None])
     edges = edges.norm(dim=1, keepdim=True).clamp(max=1).expand_as(images)
     return torch.where(uniform(images, 0, 1, generator) < probability, edges, images)

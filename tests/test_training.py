@@ -101,12 +101,13 @@ def run(tmp_path):
 
 def die_at(method, step):
     """The process ends within step ``step`` (from 0), after the weights moved and before they are saved."""
-    plain = method.after_step
+    plain = getattr(method, "after_step", None)
 
     def after_step(number):
         if number == step:
             raise Killed
-        plain(number)
+        if plain:
+            plain(number)
 
     method.after_step = after_step
     return method
@@ -163,17 +164,13 @@ def test_the_history_holds_means_over_the_steps_of_an_epoch(run):
 def test_a_steps_losses_are_read_when_the_next_one_is_queued(run, monkeypatch):
     """A GPU has work then; at the end of an epoch, where the weights are saved, there is nothing to queue."""
     method, seen = make(), []
-    plain_step, plain_send = method.after_step, training.under_way
-
-    def after_step(step):
-        seen.append(f"queued {step}")
-        plain_step(step)
+    plain_send = training.under_way
 
     def under_way(terms, embedding):
         read, step = plain_send(terms, embedding), sum(x.startswith("queued") for x in seen)
         return lambda: seen.append(f"read {step}") or read()
 
-    method.after_step = after_step
+    method.after_step = lambda step: seen.append(f"queued {step}")
     monkeypatch.setattr("lib.training.under_way", under_way)
     run("a", method)
     assert seen[:9] == [
@@ -388,6 +385,31 @@ def test_no_image_to_learn_from_is_not_a_matter_of_the_batch(tmp_path, kind):
     assert files(tmp_path) == []
 
 
+def test_a_step_that_fails_is_the_error_also_where_the_losses_before_it_cannot_be_read(run, monkeypatch):
+    """As on a GPU, where what failed leaves nothing that can be read."""
+    method, plain = make(), training.under_way
+
+    def under_way(terms, embedding):
+        read = plain(terms, embedding)
+
+        def unless_failed():
+            if method.failed:
+                raise RuntimeError("the device is gone")
+            return read()
+
+        return unless_failed
+
+    def after_step(step):
+        if step == 4:
+            method.failed = True
+            raise ValueError("what failed first")
+
+    method.failed, method.after_step = False, after_step
+    monkeypatch.setattr("lib.training.under_way", under_way)
+    with pytest.raises(ValueError, match="what failed first"):
+        run("a", method)
+
+
 def test_a_batch_larger_than_the_data_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="batch_size: 28 is more than the 27 pre-training images; lower it"):
         run("a", schedule=replace(SCHEDULE, batch_size=28))
@@ -469,8 +491,8 @@ def test_seeded_differs_by_purpose_number_and_seed():
 
 def test_a_method_that_lacks_a_part_of_the_protocol_is_told_before_it_trains(run):
     method = make()
-    method.finish = None
-    with pytest.raises(ValueError, match="SimCLR: expected the methods views, .* missing finish"):
+    method.optimizer = None
+    with pytest.raises(ValueError, match="SimCLR: expected the methods views, loss, optimizer, encoder, missing optimizer"):
         run("a", method)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.degrade.levels import pick, rows
-from lib.degrade.separable import along_both, convolve, gaussian_matrix, half_path
+from lib.degrade.separable import along_both, convolve, gaussian_matrix, half_path, operators
+from lib.device import sent
 
 CHAIN_DOUBLINGS = 6  # follows 64 links; a link goes on with probability below 1/2, so a longer chain has p < 1e-19
 
@@ -26,7 +27,8 @@ def gaussian_blur(images: Tensor, severity: Tensor, generator: torch.Generator |
 
 def _gaussian(images: Tensor, sigmas: list[float], severity: Tensor) -> Tensor:
     down, across = (
-        torch.stack([gaussian_matrix(length, sigma) for sigma in sigmas]).to(images) for length in images.shape[2:]
+        operators(gaussian_matrix, tuple((length, sigma) for sigma in sigmas), images.device, images.dtype)
+        for length in images.shape[2:]
     )
     return along_both(images, pick(down, severity), pick(across, severity))
 
@@ -44,8 +46,8 @@ def along_path(images: Tensor, paths: list[Tensor], severity: Tensor, angle: Ten
     Step i reads the pixel at the rounded offset (i sin, i cos) below and right, so each image has one sparse kernel.
     """
     longest = max(len(paths[s - 1]) for s in set(severity.tolist()))
-    weights = torch.stack([F.pad(path[:longest], (0, max(longest - len(path), 0))) for path in paths]).to(images)
-    weights = pick(weights, severity).expand(len(images), -1)
+    weights = torch.stack([F.pad(path[:longest], (0, max(longest - len(path), 0))) for path in paths])
+    weights = sent(pick(weights, severity).to(images.dtype), images.device).expand(len(images), -1)
     step = torch.arange(longest, device=images.device, dtype=images.dtype)
     down, across = (
         torch.ceil(step * direction[:, None] - 0.5).long() for direction in (torch.sin(angle), torch.cos(angle))
@@ -60,8 +62,8 @@ def defocus_blur(images: Tensor, severity: Tensor, generator: torch.Generator | 
     """A disk with a softened edge; borders mirrored."""
     kernels = [disk(*row) for row in rows("defocus_blur", min(images.shape[2:]))]
     side = max(len(kernels[s - 1]) for s in set(severity.tolist()))
-    kernels = torch.stack([F.pad(kernel, [(side - len(kernel)) // 2] * 4) for kernel in kernels]).to(images)
-    return convolve(images, pick(kernels, severity), "reflect")
+    kernels = torch.stack([F.pad(kernel, [(side - len(kernel)) // 2] * 4) for kernel in kernels]).to(images.dtype)
+    return convolve(images, sent(pick(kernels, severity), images.device), "reflect")
 
 
 @lru_cache(maxsize=64)
@@ -119,14 +121,15 @@ def glass_blur(images: Tensor, severity: Tensor, generator: torch.Generator | No
     reaches = torch.tensor([round(row[1]) for row in levels])
     rounds = torch.tensor([round(row[2]) for row in levels])
     images = _gaussian(images, sigmas, severity)
-    reach = pick(reaches, severity).to(images.device)[:, None, None]
+    reach = sent(pick(reaches, severity), images.device)[:, None, None]
+    turns = sent(pick(rounds, severity), images.device)[:, None, None]
     own = torch.arange(height * width, device=images.device).view(1, height, width)
     row, column = own // width, own % width
     inside = (row > reach) & (row <= height - reach) & (column > reach) & (column <= width - reach)
     for turn in range(int(rounds[severity - 1].max())):
         draw = torch.rand(2, batch, height, width, generator=generator, device=images.device)
         shift = (draw * (2 * reach)).floor().long() - reach
-        active = inside & (pick(rounds, severity).to(images.device)[:, None, None] > turn)
+        active = inside & (turns > turn)
         partner = torch.where(active, own + shift[0] * width + shift[1], own)
         # a link to index + H*W ends the chain at the old value of that pixel
         link = torch.where(partner > own, partner, partner + height * width)
@@ -147,6 +150,6 @@ def by_severity(images: Tensor, severity: Tensor, function: Callable[[Tensor, in
         return function(images, chosen[0])
     parts, order = [], []
     for value in chosen:
-        order.append((severity == value).nonzero().squeeze(1).to(images.device))
+        order.append(sent((severity == value).nonzero().squeeze(1), images.device))
         parts.append(function(images[order[-1]], value))
     return torch.cat(parts)[torch.cat(order).argsort()]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib.degrade.levels import level, pick, rows
-from lib.degrade.separable import along_both, box_matrix, resample_matrix
+from lib.degrade.separable import along_both, box_matrix, operators, resample_matrix
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -26,7 +26,7 @@ def pixelate(images: Tensor, severity: Tensor, generator: torch.Generator | None
     """Down to a share of the side and up again by boxes."""
     shares = [share for (share,) in rows("pixelate", min(images.shape[2:]))]
     down, across = (
-        torch.stack([box_matrix(length, max(int(length * share), 1)) for share in shares]).to(images)
+        operators(box_matrix, tuple((length, max(int(length * share), 1)) for share in shares), images.device, images.dtype)
         for length in images.shape[2:]
     )
     return along_both(images, pick(down, severity), pick(across, severity))
@@ -36,7 +36,7 @@ def low_resolution(images: Tensor, severity: Tensor, generator: torch.Generator 
     """Down to a share of the side and up again, bilinearly with antialiasing: a face far from the camera."""
     shares = [share for (share,) in rows("low_resolution", min(images.shape[2:]))]
     down, across = (
-        torch.stack([resample_matrix(length, max(round(length * share), 2)) for share in shares]).to(images)
+        operators(resample_matrix, tuple((length, max(round(length * share), 2)) for share in shares), images.device, images.dtype)
         for length in images.shape[2:]
     )
     return along_both(images, pick(down, severity), pick(across, severity))

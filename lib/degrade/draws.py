@@ -1,9 +1,11 @@
 """Random numbers that belong to an image: from its own seed, a purpose and a count, and from nothing else.
 
 So the result of an attack does not depend on what else is in the batch, nor on who has dropped out of it, nor on the
-device. The generator is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) as a function of its counter.
+device. The generator is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) as a function of its counter. :func:`drawn_here` alone is
+about torch's own generators.
 """
 
+import hashlib
 import math
 
 import torch
@@ -11,6 +13,19 @@ from torch import Tensor
 
 GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, as a signed number; sums and products wrap around
 MIX = ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15))
+
+
+def drawn_here(generator: torch.Generator | None) -> torch.Generator | None:
+    """What draws numbers that the processor needs at once: ``generator`` itself if it is on the CPU (None: the global one there).
+
+    A number drawn on a GPU would have to be waited for. For a generator there this is one on the CPU, seeded by its state,
+    which the processor knows; the state then moves on, so that the next call gives another.
+    """
+    if generator is None or generator.device.type == "cpu":
+        return generator
+    digest = hashlib.sha256(generator.get_state().numpy().tobytes()).digest()
+    torch.rand(1, generator=generator, device=generator.device)
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def new_seeds(count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:

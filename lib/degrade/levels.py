@@ -11,7 +11,7 @@ from itertools import chain
 
 from torch import Tensor
 
-from lib.device import constant
+from lib.device import constant, sent
 
 SMALL, LARGE = 64, 224
 
@@ -159,7 +159,7 @@ def pick(stack: Tensor, severity: Tensor) -> Tensor:
     first = int(severity[0])
     if bool((severity == first).all()):
         return stack[first - 1 : first]
-    return stack[severity.to(stack.device) - 1]
+    return stack[sent(severity - 1, stack.device)]
 
 
 def level(name: str, severity: Tensor, images: Tensor) -> list[Tensor]:

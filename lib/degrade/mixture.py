@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lib.degrade.checks import check_generator, check_images
 from lib.degrade.corruptions import CORRUPTIONS, REGISTRY, SMALLEST, apply
+from lib.degrade.draws import drawn_here
 from lib.degrade.levels import rows
-from lib.device import constant
+from lib.device import constant, sent
 
 TRAIN_CORRUPTIONS = (
     "gaussian_noise", "impulse_noise", "gaussian_blur", "motion_blur", "pixelate", "contrast", "low_light", "occlusion",
@@ -23,13 +24,13 @@ IDENTITY = -1
 
 
 class Degraded(NamedTuple):
-    """Degraded images and what was done to each."""
+    """Degraded images, on their device, and what was done to each, on the CPU, which must know how many images an op has."""
 
     images: Tensor  # [B,3,H,W] in [0,1]
     op: Tensor  # [B] long: index into the ops, -1 where the image stayed as it was
     severity: Tensor  # [B] long: 1 to 5, 0 where the image stayed as it was
     level: Tensor  # [B,P]: the parameters of lib.degrade.levels at this size, in its order; NaN beyond those that the op has
-    states: Tensor  # [ops,S] uint8 on the CPU: the generator before it drew for each of the ops
+    states: Tensor  # [ops,S] uint8: the generator before it drew for each of the ops
 
 
 def degrade(
@@ -43,7 +44,8 @@ def degrade(
 
     Args:
         images: float RGB [B,3,H,W] in [0,1].
-        generator: draws everything, on the device of ``images``; None uses the global state.
+        generator: draws everything, on the device of ``images``; None uses the global state. Which op and severity is drawn on
+            the CPU (:func:`lib.degrade.draws.drawn_here`).
         ops: names from ``CORRUPTIONS``. severities: from 1 to 5. identity: probability from 0 to 1.
 
     Raises:
@@ -54,9 +56,16 @@ def degrade(
         raise ValueError(f"identity: expected a probability from 0 to 1, got {identity!r}")
     check_images(images, SMALLEST)
     check_generator(generator, images)
-    draw = torch.rand(3, len(images), generator=generator, device=images.device, dtype=torch.float64)
+    return checked_degrade(images, generator, ops, severities, identity)
+
+
+def checked_degrade(
+    images: Tensor, generator: torch.Generator | None, ops: Sequence[str], severities: Sequence[int], identity: float
+) -> Degraded:
+    """:func:`degrade` of arguments that are known to be right, which are not looked at: a GPU is not waited for."""
+    draw = torch.rand(3, len(images), generator=drawn_here(generator), dtype=torch.float64)
     op = (draw[0] * len(ops)).long()
-    severity = constant(tuple(severities), images.device, torch.long)[(draw[1] * len(severities)).long()]
+    severity = torch.tensor(severities)[(draw[1] * len(severities)).long()]
     op, severity = op.masked_fill(draw[2] < identity, IDENTITY), severity.masked_fill(draw[2] < identity, 0)
     changed, states = _apply(images, op, severity, generator, ops)
     return Degraded(changed, op, severity, _levels(images, op, severity, ops), states)
@@ -75,7 +84,8 @@ def degrade_with(
 
     Args:
         images: float RGB [B,3,H,W] in [0,1].
-        op, severity: [B] long as in :class:`Degraded`. ops: the names that ``op`` counts in.
+        op, severity: [B] long as in :class:`Degraded`; a copy on another device than the CPU is fetched from there first.
+        ops: the names that ``op`` counts in.
 
     Returns:
         [B,3,H,W] in [0,1].
@@ -90,10 +100,18 @@ def degrade_with(
         if not isinstance(value, Tensor) or value.dtype != torch.long or value.shape != images.shape[:1]:
             got = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"{key}: expected a long tensor [{len(images)}], got {got}")
+    op, severity = op.cpu(), severity.cpu()
     if bool(((op < IDENTITY) | (op >= len(ops))).any()):
         raise ValueError(f"op: expected -1 to {len(ops) - 1}, got {op.min().item()} to {op.max().item()}")
     if bool(((op != IDENTITY) & ((severity < 1) | (severity > 5))).any()):
         raise ValueError("severity: expected 1 to 5 wherever op is not -1")
+    return checked_degrade_with(images, op, severity, generator, ops)
+
+
+def checked_degrade_with(
+    images: Tensor, op: Tensor, severity: Tensor, generator: torch.Generator | None, ops: Sequence[str]
+) -> Tensor:
+    """:func:`degrade_with` of arguments that are known to be right, which are not looked at: a GPU is not waited for."""
     return _apply(images, op, severity, generator, ops)[0]
 
 
@@ -133,11 +151,11 @@ def part_sizes(images: Tensor, degraded: Degraded, ops: Sequence[str] = TRAIN_CO
     check_images(images, SMALLEST)
     _check_record(images, degraded, ops)
     kinds = [REGISTRY[name].part for name in ops]
-    both, alone = (torch.tensor([kind == part for kind in kinds], device=images.device) for part in ("M + eps", "eps"))
+    both, alone = (torch.tensor([kind == part for kind in kinds]) for part in ("M + eps", "eps"))
     mixed = (degraded.op >= 0) & both[degraded.op]
     black = _apply(torch.zeros_like(images), degraded.op.where(mixed, IDENTITY), degraded.severity, degraded.states, ops)[0]
     change = degraded.images - images
-    whole = ((degraded.op >= 0) & alone[degraded.op])[:, None, None, None]
+    whole = sent((degraded.op >= 0) & alone[degraded.op], images.device)[:, None, None, None]
     eps = torch.where(whole, change, black)
     structured, additive = (part.square().mean((1, 2, 3)).sqrt() for part in (change - eps, eps))
     return structured, additive
@@ -168,18 +186,20 @@ def _levels(images: Tensor, op: Tensor, severity: Tensor, ops: Sequence[str]) ->
     most = max(len(row) for one in listed for row in one)
     # math.nan is one object: a tuple that holds it is found again among the constants
     padded = tuple(number for one in listed for row in one for number in (*row, *[math.nan] * (most - len(row))))
-    table = constant(padded, images.device, images.dtype).view(len(ops), 5, most)
+    table = constant(padded, op.device, images.dtype).view(len(ops), 5, most)
     return table[op, severity - 1].masked_fill((op == IDENTITY)[:, None], math.nan)
 
 
 def _apply(
     images: Tensor, op: Tensor, severity: Tensor, source: torch.Generator | Tensor | None, ops: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
-    """One pass over the ops, each on its own images; op and severity come to the CPU once.
+    """One pass over the ops, each on its own images; ``op`` and ``severity`` are on the CPU, and which images these are is sent once.
 
     ``source``: what draws; or the recorded states [ops,S], to draw the same again. Also returns the states before each op.
     """
-    recorded = torch.stack([op, severity]).cpu()
+    order = op.argsort(stable=True)  # the images that stay first, then those of each op
+    counts = torch.bincount(op - IDENTITY, minlength=len(ops) + 1).tolist()
+    strength, index = (part.split(counts)[1:] for part in (severity[order], sent(order, images.device)))
     result = images.detach().clone()
     generator = torch.Generator(images.device) if isinstance(source, Tensor) else source
     states = []
@@ -187,10 +207,8 @@ def _apply(
         if isinstance(source, Tensor):
             generator.set_state(source[number].clone())  # torch reads a view from its storage's beginning
         states.append(_state(generator, images.device))
-        where = (recorded[0] == number).nonzero().squeeze(1)
-        if len(where):
-            index = where.to(images.device)
-            result[index] = apply(result[index], name, recorded[1][where], generator)
+        if counts[number + 1]:
+            result[index[number]] = apply(result[index[number]], name, strength[number], generator)
     return result, torch.stack(states)
 
 

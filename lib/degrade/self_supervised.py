@@ -42,6 +42,17 @@ def adversarial_positive(
     if not isinstance(target, Tensor) or target.dim() != 2 or len(target) != len(images):
         got = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(f"target: expected shape [{len(images)},D], got {got}")
+    return checked_positive(embed_fn, images, target, eps, steps, alpha, seeds, ask=True)
+
+
+def checked_positive(
+    embed_fn: Callable[[Tensor], Tensor], images: Tensor, target: Tensor, eps: float, steps: int, alpha: float, seeds: Tensor,
+    ask: bool = False,
+) -> Tensor:  # fmt: skip
+    """:func:`adversarial_positive` of arguments that are known to be right, which are not looked at: a GPU is not waited for.
+
+    Nor is it asked whether the losses are finite, unless ``ask``: where one is not, its image stays where it is.
+    """
 
     def loss(embedding: Tensor, target: Tensor) -> Tensor:
         if embedding.shape != target.shape:
@@ -49,6 +60,6 @@ def adversarial_positive(
         return away(embedding, target).sum()
 
     with torch.inference_mode(False), torch.enable_grad():
-        pgd = Iteration(RECIPES["pgd"], embed_fn, loss, eps, alpha, steps, model="embed_fn")
+        pgd = Iteration(RECIPES["pgd"], embed_fn, loss, eps, alpha, steps, "embed_fn", ask)
         *_, point = pgd.points(constant(images), constant(target), seeds)
         return point

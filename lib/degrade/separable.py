@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -73,6 +74,16 @@ def _triangle(source: int, target: int) -> Tensor:
     distance = (torch.arange(source, dtype=torch.float64) - centre).abs() / max(scale, 1.0)
     weights = (1 - distance).clamp(min=0)
     return weights / weights.sum(1, keepdim=True)
+
+
+@lru_cache(maxsize=64)
+def operators(make: Callable[..., Tensor], settings: tuple[tuple, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``make(*one)`` of each of the ``settings``, stacked: copied to ``device`` only the first time, see lib.device.constant.
+
+    Not to be written into.
+    """
+    with torch.inference_mode(False):
+        return torch.stack([make(*one) for one in settings]).to(device, dtype)
 
 
 def convolve(images: Tensor, kernels: Tensor, border: str) -> Tensor:

@@ -27,7 +27,7 @@ FIRST_RELEASE = {"beta": (1.2, 0.4), "released": True}
 def draw_branches(units: int, generator: Generator, probabilities: Sequence[float] = PROBABILITIES) -> list[str]:
     """Which kind of positive each of ``units`` AUs uses in this batch, drawn anew for every batch and AU [1].
 
-    The names are needed at once: a ``generator`` on a GPU would have to be waited for (see lib.methods.aunce_views.drawn_here).
+    The names are needed at once: a ``generator`` on a GPU would have to be waited for (see lib.degrade.draws.drawn_here).
 
     Raises:
         ValueError: not three probabilities >= 0 that sum to 1.
@@ -88,6 +88,21 @@ def aunce_loss(
         raise ValueError(f"beta: expected two numbers > 0 (AU present, AU absent), got {beta}")
     if weights is not None and (weights.shape != (units,) or not weights.is_floating_point()):
         raise ValueError(f"weights: expected float [{units}], one an AU, got {weights.dtype} {list(weights.shape)}")
+    total = checked_aunce_loss(u1, u2, labels, branches, temperature, beta, released, weights)
+    lengths = torch.linalg.vector_norm(torch.cat([u1, u2]).detach().float(), dim=1)
+    wrong = torch.stack([no_au_label(labels).any(), (((lengths - 1).abs() > UNIT) & (lengths != 0)).any()])
+    if any(wrong.tolist()):
+        au_labels(labels, *labels.shape)
+        raise ValueError(f"u1, u2: expected vectors of length 1 (or 0) along dimension 1, got lengths from {lengths.min():.3g} to"
+                         f" {lengths.max():.3g}; normalise them: torch.nn.functional.normalize(u, dim=1)")  # fmt: skip
+    return total
+
+
+def checked_aunce_loss(
+    u1: Tensor, u2: Tensor, labels: Tensor, branches: list[str], temperature: float, beta: tuple[float, float], released: bool,
+    weights: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """:func:`aunce_loss` of arguments that are known to be right, which are not looked at: a GPU is not waited for. One branch an AU."""
     with torch.autocast(u1.device.type, enabled=False):
         u = torch.cat([view.float().mT for view in (u1, u2)])  # [M, K, D]
         present, absent = labels.T == 1, labels.T == 0
@@ -96,14 +111,7 @@ def aunce_loss(
         scale = torch.where(count > 0, 1 / (count * (count > 0).sum()), 0.0)
         if weights is not None:
             scale = scale * weights.float()
-        total = _AnchorSum.apply(u, torch.cat([sides, sides], 1), scale, branches, temperature, beta, released)
-        lengths = torch.linalg.vector_norm(u.detach(), dim=2)
-        wrong = torch.stack([no_au_label(labels).any(), (((lengths - 1).abs() > UNIT) & (lengths != 0)).any()])
-    if any(wrong.tolist()):
-        au_labels(labels, *labels.shape)
-        raise ValueError(f"u1, u2: expected vectors of length 1 (or 0) along dimension 1, got lengths from {lengths.min():.3g} to"
-                         f" {lengths.max():.3g}; normalise them: torch.nn.functional.normalize(u, dim=1)")  # fmt: skip
-    return total
+        return _AnchorSum.apply(u, torch.cat([sides, sides], 1), scale, branches, temperature, beta, released)
 
 
 class _AnchorSum(torch.autograd.Function):

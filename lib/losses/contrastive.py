@@ -126,17 +126,26 @@ def mixed_info_nce(
     positive_number("temperature", temperature)
     if negatives.dim() != 3 or negatives.shape[0] != len(query) or negatives.shape[2] != query.shape[1] or not negatives.shape[1]:
         raise ValueError(f"negatives: expected [{len(query)}, N >= 1, {query.shape[1]}], got {list(negatives.shape)}")
+    if mix is not None:
+        weights, permutation = mix
+        if weights.shape != negatives.shape[:2] or permutation.shape != negatives.shape[1:2]:
+            raise ValueError(
+                f"mix: expected weights {list(negatives.shape[:2])} and a permutation [{negatives.shape[1]}],"
+                f" got {list(weights.shape)} and {list(permutation.shape)}"
+            )
+        if weights.min() < 0 or weights.max() > 1:
+            raise ValueError(f"mix: weights must lie in [0, 1], got {weights.min().item():.3g}..{weights.max().item():.3g}")
+    return checked_mixed_info_nce(query, key, negatives, mix, temperature)
+
+
+def checked_mixed_info_nce(
+    query: Tensor, key: Tensor, negatives: Tensor, mix: tuple[Tensor, Tensor] | None, temperature: float
+) -> Tensor:
+    """:func:`mixed_info_nce` of arguments that are known to be right, which are not looked at: a GPU is not waited for."""
     with torch.autocast(query.device.type, enabled=False):
         query, key, negatives = F.normalize(query.float(), dim=1), F.normalize(key.float(), dim=1), negatives.float()
         if mix is not None:
             weights, permutation = mix
-            if weights.shape != negatives.shape[:2] or permutation.shape != negatives.shape[1:2]:
-                raise ValueError(
-                    f"mix: expected weights {list(negatives.shape[:2])} and a permutation [{negatives.shape[1]}],"
-                    f" got {list(weights.shape)} and {list(permutation.shape)}"
-                )
-            if weights.min() < 0 or weights.max() > 1:
-                raise ValueError(f"mix: weights must lie in [0, 1], got {weights.min().item():.3g}..{weights.max().item():.3g}")
             weights = weights.float().unsqueeze(-1)
             negatives = weights * negatives + (1 - weights) * negatives[:, permutation]
         negatives = F.normalize(negatives, dim=2)

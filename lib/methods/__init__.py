@@ -7,12 +7,12 @@ frozen dataclasses that a checkpoint is recognised by, and has
                                 is [B, 3, H, W], or a lib.loading.ClipBatch for a method with ``items``
     loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
     optimizer()              -> the optimiser over what the method trains
-    after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues
-    finish(table, device)    -> after the last step: what has a closed form, fitted to the pre-training images
     encoder()                -> the Encoder to keep
 
 and, where it needs them,
 
+    after_step(step), after_epoch(mean terms) -> schedules, moving averages, queues
+    finish(table, device)    -> after the last step: what has a closed form, fitted to the pre-training images
     items(table, epoch, draw) -> the table rows [N, k] that the N items of an epoch read, in the order of the epoch; N is the
                                 same in all epochs. draw(epoch) makes that epoch's generator: what is drawn depends on it
                                 alone, so that a killed run goes on with the same items. Default: single images, shuffled

@@ -12,10 +12,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lib.datasets.action_units import BP4D_UNITS, au_labels
-from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, aunce_loss, draw_branches
-from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
+from lib.degrade.draws import drawn_here
+from lib.losses.aunce import FIRST_RELEASE, PROBABILITIES, checked_aunce_loss, draw_branches
+from lib.losses.weighted_bce import checked_weighted_bce, inverse_rate_weights
 from lib.methods.adam import adamw
-from lib.methods.aunce_views import drawn_here, enhanced_view
+from lib.methods.aunce_views import enhanced_view
 from lib.methods.checks import check_counts, check_not_negative, check_positive
 from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.start import IMAGENET, SCRATCH, started_encoder
@@ -156,26 +157,17 @@ class Aunce(nn.Module):
         units, labels = self.embed(views["images"]), views["labels"]
         if self.head is not None:
             logits = self.head(units.mT.flatten(1)[..., None])[..., 0]
-            return {"loss": weighted_bce(logits, labels, weights), "embedding": units.flatten(1)}
+            return {"loss": checked_weighted_bce(logits, labels, weights), "embedding": units.flatten(1)}
         config = self.config
-        settings = {"beta": (config.beta_present, config.beta_absent), "released": config.variant != "corrected"}
-        if config.variant == "first_release":
-            settings = FIRST_RELEASE | {"beta": (config.beta_present, FIRST_RELEASE["beta"][1]), "weights": weights}
+        beta = config.beta_present, FIRST_RELEASE["beta"][1] if config.variant == "first_release" else config.beta_absent
         first, second = units.chunk(2)
-        value = aunce_loss(first, second, labels, views["branch"], config.temperature, **settings)
+        value = checked_aunce_loss(  # labels from a table and normalised vectors are right
+            first, second, labels, views["branch"], config.temperature, beta, config.variant != "corrected", weights
+        )
         return {"loss": value, "embedding": first.flatten(1)}
 
     def optimizer(self) -> torch.optim.Optimizer:
         return adamw(self, self.parameters(), self.config.learning_rate, self.config.weight_decay)
-
-    def after_step(self, step: int) -> None:
-        """Nothing moves between the steps of AUNCE."""
-
-    def after_epoch(self, means: dict[str, float]) -> None:
-        """Nothing depends on the epoch's losses."""
-
-    def finish(self, table, device) -> None:
-        """Nothing is fitted after the last step."""
 
     def encoder(self) -> Encoder:
         return self.network

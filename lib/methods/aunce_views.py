@@ -4,12 +4,11 @@ Reference:
     [1] AUNCE (`data_loader.py`, `pre_process.py`); the colour operations are those of torchvision's ColorJitter.
 """
 
-import hashlib
-
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from lib.degrade.draws import drawn_here
 from lib.device import constant
 from lib.views import at_full_precision, luma, uniform
 
@@ -33,19 +32,6 @@ def enhanced_view(images: Tensor, crop: float, generator: Generator) -> Tensor:
     x = torch.where(uniform(x, 0, 1, generator) < JITTER, jittered, x)
     x = torch.where(uniform(x, 0, 1, generator) < GREYED, luma(x).expand_as(x), x)
     return blur3(x, uniform(x, *SIGMA, generator))
-
-
-def drawn_here(generator: Generator) -> Generator:
-    """What draws numbers that the processor needs at once: ``generator`` itself if it is on the CPU.
-
-    A number drawn on a GPU would have to be waited for. For a generator there this is one on the CPU, seeded by its state,
-    which the processor knows; the state then moves on, so that the next call gives another.
-    """
-    if generator.device.type == "cpu":
-        return generator
-    digest = hashlib.sha256(generator.get_state().numpy().tobytes()).digest()
-    torch.rand(1, generator=generator, device=generator.device)
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def crop_and_mirror(images: Tensor, share: float, generator: Generator) -> Tensor:

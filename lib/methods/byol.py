@@ -93,11 +93,5 @@ class BYOL(nn.Module):
             return self.config.momentum
         return 1 - (1 - self.config.momentum) * (math.cos(math.pi * step / self.steps) + 1) / 2
 
-    def after_epoch(self, means: dict[str, float]) -> None:
-        """Nothing depends on the epoch's losses."""
-
-    def finish(self, table, device) -> None:
-        """Nothing is fitted after the last step."""
-
     def encoder(self) -> Encoder:
         return self.network

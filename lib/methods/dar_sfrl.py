@@ -37,8 +37,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.degrade.mixture import degrade, degrade_with
-from lib.losses.contrastive import nt_xent, two_view_nt_xent
+from lib.degrade.mixture import checked_degrade, checked_degrade_with
+from lib.device import sent
+from lib.losses.contrastive import checked_rows, two_view_nt_xent
 from lib.losses.orthogonality import difference_loss
 from lib.methods.adam import adamw
 from lib.methods.adversarial_view import turned_away
@@ -174,8 +175,8 @@ class DarSfrl(nn.Module):
             raise ValueError(f"batch_size: DAR-SFRL pairs the images of a batch, so it must be even, got {batch}")
         clean, target = (random_view(images, self.view_config, generator) for _ in range(2))
         kinds, levels = self.view_config.corruptions, self.view_config.severities
-        half = degrade(target[: batch // 2], generator, kinds, levels, self.config.identity)
-        other = degrade_with(target[batch // 2 :], half.op, half.severity, generator, kinds)
+        half = checked_degrade(target[: batch // 2], generator, kinds, levels, self.config.identity)
+        other = checked_degrade_with(target[batch // 2 :], half.op, half.severity, generator, kinds)
         degraded = torch.cat([half.images, other])
         sigma = uniform(degraded, 0, self.config.noise, generator)
         noise = torch.randn(degraded.shape, generator=generator, device=degraded.device)
@@ -186,7 +187,7 @@ class DarSfrl(nn.Module):
                     face = self.embed(clean)
                 degraded = turned_away(self.embed, degraded, face, self.config, generator)
         kind = torch.where(half.op < 0, -1, half.op * 6 + half.severity)  # severities are 1..5
-        return [{"clean": clean, "target": target, "degraded": degraded, "kind": torch.cat([kind, kind])}]
+        return [{"clean": clean, "target": target, "degraded": degraded, "kind": sent(kind.repeat(2), degraded.device)}]
 
     def loss(self, views: dict) -> dict[str, Tensor]:
         """The terms and their weighted sum."""
@@ -222,9 +223,6 @@ class DarSfrl(nn.Module):
         rest = [p for p in self.parameters() if not any(p is own for own in restorer)]
         groups = [{"params": rest}, {"params": restorer, "lr": self.config.restorer_learning_rate}]
         return adamw(self, groups, self.config.learning_rate, self.config.weight_decay)
-
-    def after_step(self, step: int) -> None:
-        """Nothing moves between the steps."""
 
     def after_epoch(self, means: dict[str, float]) -> None:
         """The dynamic weights follow the epoch's mean losses."""
@@ -262,4 +260,4 @@ def noise_contrast(noise: Tensor, kind: Tensor, temperature: float) -> Tensor:
     kinds = torch.cat([kind, torch.full_like(kind, -1)])
     exclude = kind[:, None] == kinds[None, :]
     exclude[rows, partner] = False
-    return nt_xent(torch.cat([noise[batch:], noise[:batch]]), partner, temperature, exclude)
+    return checked_rows(torch.cat([noise[batch:], noise[:batch]]), partner, temperature, exclude, None).mean()

@@ -17,8 +17,8 @@ here: how the published noisy image folder was made; the training mixture of lib
 import torch
 from torch import Generator, Tensor, nn
 
-from lib.degrade.mixture import degrade
-from lib.losses.contrastive import mixed_info_nce
+from lib.degrade.mixture import checked_degrade
+from lib.losses.contrastive import checked_mixed_info_nce
 from lib.losses.orthogonality import difference_loss
 from lib.methods.dwa import DynamicWeightAverage
 from lib.models.encoder import Encoder, EncoderConfig
@@ -45,7 +45,7 @@ class DarSfrlReleased(nn.Module):
 
     def views(self, images: Tensor, generator: Generator) -> list[dict]:
         """Three optimiser steps: restoration, facial-robust contrast, noise-sensitive contrast."""
-        noisy = degrade(
+        noisy = checked_degrade(
             images, generator, self.view_config.corruptions, self.view_config.severities, self.config.identity
         ).images
         target = images
@@ -96,34 +96,25 @@ class DarSfrlReleased(nn.Module):
         """InfoNCE of two crops [2B, D] (first crops, then second); negatives are the other 2B - 2 rows, mixed."""
         rows = torch.arange(len(z), device=z.device)
         partner = (rows + len(z) // 2) % len(z)
-        others = torch.ones(len(z), len(z), dtype=torch.bool, device=z.device)
-        others[rows, rows] = False
-        others[rows, partner] = False
         unit = nn.functional.normalize(z.float(), dim=1)
         # not by indexing: its gradient is summed by threads in any order, so two runs with one seed would differ
-        negatives = unit.index_select(0, others.nonzero()[:, 1]).view(len(z), -1, z.shape[1])
-        return mixed_info_nce(z, z[partner], negatives, mix, self.config.temperature)
+        negatives = unit.index_select(0, all_but(rows, partner).flatten()).view(len(z), -1, z.shape[1])
+        return checked_mixed_info_nce(z, z[partner], negatives, mix, self.config.temperature)
 
     def sensitive_contrast(self, z: Tensor, views: dict) -> Tensor:
         """InfoNCE of two augmentations against mirrored augmentations, with the published order of the negatives."""
         count = views["count"]
         query, key, rest = z[:count], z[count : 2 * count], nn.functional.normalize(z[2 * count :].float(), dim=1)
         # the published split: consecutive rows of an augmentation-major list, so each anchor gets views of all images
-        return mixed_info_nce(query, key, rest.view(count, -1, z.shape[1]), views["mix"], self.config.temperature)
+        return checked_mixed_info_nce(query, key, rest.view(count, -1, z.shape[1]), views["mix"], self.config.temperature)
 
     def optimizer(self) -> torch.optim.Optimizer:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return torch.optim.Adam(trained, self.config.learning_rate, weight_decay=self.config.weight_decay)
 
-    def after_step(self, step: int) -> None:
-        """Nothing moves between the steps."""
-
     def after_epoch(self, means: dict[str, float]) -> None:
         """The dynamic weights follow the epoch's mean losses."""
         self.weights.record(means)
-
-    def finish(self, table, device) -> None:
-        """Nothing is fitted after the last step."""
 
     def encoder(self) -> Encoder:
         return self.network
@@ -133,6 +124,14 @@ def augment(images: Tensor, generator: Generator) -> Tensor:
     """PCL's augmentations: colour jitter, grey (0.2), blur (0.8), gradient magnitude (0.6); no crop."""
     x = colour_jitter(images, 0.8, 0.2, generator)
     return gradient_magnitude(random_blur(x, 0.8, generator, largest=2.0), 0.6, generator)
+
+
+def all_but(one: Tensor, other: Tensor) -> Tensor:
+    """Which of M rows are neither ``one`` [M] nor ``other`` [M] long, two different ones: [M, M - 2] long, rising."""
+    first, second = torch.minimum(one, other)[:, None], torch.maximum(one, other)[:, None]
+    left = torch.arange(len(one) - 2, device=one.device).expand(len(one), -1)
+    left = left + (left >= first)
+    return left + (left >= second)
 
 
 def mixing(rows: int, negatives: int, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -123,11 +123,5 @@ class MoCo(nn.Module):
             self.queue_descriptor[places] = descriptors[-len(key) :]  # the second views'
         self.place.copy_((self.place + len(key)) % self.config.queue)
 
-    def after_epoch(self, means: dict[str, float]) -> None:
-        """Nothing depends on the epoch's losses."""
-
-    def finish(self, table, device) -> None:
-        """Nothing is fitted after the last step."""
-
     def encoder(self) -> Encoder:
         return self.network

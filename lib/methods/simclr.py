@@ -88,14 +88,5 @@ class SimCLR(nn.Module):
     def optimizer(self) -> torch.optim.Optimizer:
         return adamw(self, self.parameters(), self.config.learning_rate, self.config.weight_decay)
 
-    def after_step(self, step: int) -> None:
-        """Nothing moves between the steps of SimCLR."""
-
-    def after_epoch(self, means: dict[str, float]) -> None:
-        """Nothing depends on the epoch's losses."""
-
-    def finish(self, table, device) -> None:
-        """Nothing is fitted after the last step."""
-
     def encoder(self) -> Encoder:
         return self.network

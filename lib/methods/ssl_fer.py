@@ -137,14 +137,5 @@ class SslFer(nn.Module):
             return None
         return 0.5 * (1 + math.cos(math.pi * max(step // steps_per_epoch - CONSTANT_EPOCHS, 0) / steps_per_epoch))
 
-    def after_step(self, step: int) -> None:
-        """Nothing moves between the steps."""
-
-    def after_epoch(self, means: dict[str, float]) -> None:
-        """Nothing depends on the epoch's losses."""
-
-    def finish(self, table, device) -> None:
-        """Nothing is fitted after the last step."""
-
     def encoder(self) -> Encoder:
         return self.network

@@ -31,6 +31,7 @@ from lib.models.encoder import EncoderConfig
 from lib.params import load
 from lib.run_record import machine, versions
 from lib.step_values import under_way
+from lib.training import if_it_has
 from lib.views import colour_jitter, cut_mix, hue_jitter, random_blur, random_crop
 
 IN_A_ROW = 5
@@ -87,7 +88,7 @@ def step_and_networks(name: str, settings: dict, network: EncoderConfig, views, 
             terms["loss"].backward()
             optimizer.step()
             sent = under_way(terms, embedding)
-            method.after_step(0)
+            if_it_has(method, "after_step", 0)
             if waiting is not None:
                 waiting()
             waiting = sent

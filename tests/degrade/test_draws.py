@@ -2,7 +2,8 @@
 
 import torch
 
-from lib.degrade.draws import derive, new_seeds, uniform, uniforms
+from lib.degrade.draws import derive, drawn_here, new_seeds, uniform, uniforms
+from tests.pretend_device import pretend_device
 
 WORD = 2**64
 
@@ -57,3 +58,13 @@ def test_many_purposes_at_once_are_the_same_numbers():
     for place, purpose in enumerate(range(7, 12)):
         assert torch.equal(several[:, place], uniform(seeds, purpose, 3))
         assert torch.equal(several[:, place, :2], uniform(seeds, purpose, 2))
+
+
+def test_what_the_processor_needs_is_drawn_on_the_processor():
+    generator = torch.Generator().manual_seed(3)
+    assert drawn_here(generator) is generator and drawn_here(None) is None
+    with pretend_device() as device:
+        one, same, other = (torch.Generator(device).manual_seed(s) for s in (1, 1, 2))
+        drawn = [torch.rand(2, generator=drawn_here(g)).tolist() for g in (one, same, other, one, same)]
+    assert drawn[0] == drawn[1] and drawn[3] == drawn[4]
+    assert drawn[0] != drawn[2] and drawn[0] != drawn[3]

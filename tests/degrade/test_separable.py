@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from lib.degrade.separable import along_both, box_matrix, convolve, gaussian_matrix, half_path, mirror, pad
+from lib.degrade.separable import along_both, box_matrix, convolve, gaussian_matrix, half_path, mirror, operators, pad
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.75, 3.0, 20.0])
@@ -59,3 +59,14 @@ def test_half_path_is_a_cut_half_gaussian():
     assert len(path) == 9 and path.sum().item() == pytest.approx(1)
     assert (path[3] / path[0]).item() == pytest.approx(np.exp(-9 / 8))
     assert len(half_path(10, 30.0)) == 21
+
+
+def test_operators_are_made_once_for_a_device_and_serve_gradients():
+    settings = ((8, 0.5), (8, 2.0))
+    with torch.inference_mode():
+        made = operators(gaussian_matrix, settings, torch.device("cpu"), torch.float32)
+    assert torch.equal(made, torch.stack([gaussian_matrix(*one) for one in settings]).float())
+    assert operators(gaussian_matrix, settings, torch.device("cpu"), torch.float32) is made
+    x = torch.ones(2, 8, 8, requires_grad=True)
+    (x * made).sum().backward()
+    assert torch.equal(x.grad, made)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lib.models.encoder import EncoderConfig
+from lib.training import if_it_has
 
 SIZE = 16
 
@@ -53,7 +54,7 @@ def train_for():
                 optimizer.zero_grad()
                 method.loss(views)["loss"].backward()
                 optimizer.step()
-            method.after_step(step)
+            if_it_has(method, "after_step", step)
         return before, terms_of(method, judged)
 
     return run

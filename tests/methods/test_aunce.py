@@ -59,7 +59,6 @@ def trained(method, images, labels, steps):
             terms["loss"].backward()
             optimizer.step()
             losses.append(terms["loss"].item())
-        method.after_step(step)
     return losses
 
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as TF
 
-from lib.methods.aunce_views import blur3, brightness, contrast, crop_and_mirror, drawn_here, enhanced_view, saturation, turn_hue
+from lib.methods.aunce_views import blur3, brightness, contrast, crop_and_mirror, enhanced_view, saturation, turn_hue
 from lib.views import luma
-from tests.pretend_device import pretend_device
 
 
 @pytest.fixture
@@ -49,16 +48,6 @@ def test_a_view_is_drawn_from_the_generator_alone_and_stays_in_range(images):
     one, same, other = (enhanced_view(images, 0.875, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert one.shape == (5, 3, 10, 9) and one.min() >= 0 and one.max() <= 1
-
-
-def test_what_the_processor_needs_is_drawn_on_the_processor():
-    generator = torch.Generator().manual_seed(3)
-    assert drawn_here(generator) is generator
-    with pretend_device() as device:
-        one, same, other = (torch.Generator(device).manual_seed(s) for s in (1, 1, 2))
-        drawn = [torch.rand(2, generator=drawn_here(g)).tolist() for g in (one, same, other, one, same)]
-    assert drawn[0] == drawn[1] and drawn[3] == drawn[4]
-    assert drawn[0] != drawn[2] and drawn[0] != drawn[3]
 
 
 def test_a_fifth_is_grey_and_the_others_differ_in_colour():

@@ -111,8 +111,8 @@ def test_partners_went_through_the_same_corruption(make, blobs, seeded, monkeypa
         recorded.update(op=op.clone(), severity=severity.clone(), images=images.clone())
         return plain(images, op, severity, generator, ops)
 
-    plain = dar_sfrl.degrade_with
-    monkeypatch.setattr(dar_sfrl, "degrade_with", spy)
+    plain = dar_sfrl.checked_degrade_with
+    monkeypatch.setattr(dar_sfrl, "checked_degrade_with", spy)
     (views,) = make(identity=0.3, attack_steps=0).views(blobs(40), seeded())
     kind = views["kind"]
     assert torch.equal(kind[:20], kind[20:])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lib.methods import build_method, dar_sfrl_released
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
-from lib.methods.dar_sfrl_released import DarSfrlReleased, augment, mixing
+from lib.methods.dar_sfrl_released import DarSfrlReleased, all_but, augment, mixing
 from lib.models.encoder import EncoderConfig
 from lib.views import Views
 
@@ -176,6 +176,12 @@ def test_robust_contrast_has_the_other_rows_as_negatives(make, seeded):
     negatives = [[unit(z[j]) for j in range(8) if j not in (i, (i + 4) % 8)] for i in range(8)]
     slow = slow_mixed_info_nce(z, z.roll(4, 0), negatives, mix, 0.2)
     assert make().robust_contrast(z, mix).item() == pytest.approx(slow, rel=1e-4)
+
+
+def test_all_but_two_rows():
+    one, other = torch.tensor([0, 1, 2, 3, 4, 4]), torch.tensor([1, 0, 5, 2, 5, 0])
+    wanted = [sorted({*range(6)} - {a, b}) for a, b in zip(one.tolist(), other.tolist(), strict=True)]
+    assert all_but(one, other).tolist() == wanted
 
 
 def test_robust_views_are_two_quadrants_of_the_noisy_image(make, seeded, monkeypatch):
