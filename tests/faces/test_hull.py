@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial import ConvexHull
 
-from lib.faces.hull import hull_cover
+from lib.faces.hull import _edges, hull_cover
 
 SIZE = (40, 48)
 
@@ -48,6 +48,23 @@ def test_hard_masks_have_the_pixels_whose_centre_is_inside(kind):
         distance = outside(one)
         clear = np.abs(distance) > 1e-3
         assert ((cover > 0) == (distance < 0))[clear].all()
+
+
+def test_an_edge_is_found_whatever_rounding_does_to_points_on_it():
+    """A point on the line between two others, or inside by less than float32 can tell, leaves their edge where it is."""
+    g = torch.Generator().manual_seed(3)
+    turn, size, at = 0.785 + 0.1 * torch.randn(100_000, generator=g), 1 + torch.rand(100_000, generator=g), torch.rand(100_000, generator=g)
+    along = torch.stack([-torch.ones_like(at), torch.ones_like(at), 2 * at - 1, torch.zeros_like(at)], 1)  # in units of what is worst
+    away = torch.tensor([1.0, 1.0, 1.0, -1.0])
+    turn, size = turn[:, None], size[:, None]
+    points = torch.stack([away * turn.cos() - along * turn.sin(), away * turn.sin() + along * turn.cos()], 2) * size[..., None]
+    first, last, between = points[:, :3].double().unbind(1)
+    to, on = last - first, between - first
+    inside = to[:, 0] * on[:, 1] - to[:, 1] * on[:, 0] >= 0  # the products of float32 numbers are exact in float64
+    assert 0.4 < inside.float().mean() < 0.9
+    points = points[inside]
+    edge, way = _edges(points)
+    assert edge[:, 0].all() and torch.equal(torch.stack(way, 2)[:, 0], points[:, 1] - points[:, 0])
 
 
 @pytest.mark.parametrize("kind", ["spread", "grid", "rows", "near"])
