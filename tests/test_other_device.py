@@ -19,6 +19,7 @@ from lib.degrade.masking import masking_checks
 from lib.degrade.mixture import degrade, degrade_with, part_sizes, replay
 from lib.degrade.objectives import cross_entropy, misclassified
 from lib.degrade.occluders import MEAN_FACE
+from lib.degrade.square import square_search
 from lib.degrade.structured import structured_attack
 from lib.evaluation import evaluate
 from lib.loading import ClipBatch
@@ -102,6 +103,29 @@ def test_mixture_and_every_attack(device, make_faces):
         restarts=2, queries=3,
     )  # fmt: skip
     assert len(rows) > 5
+
+
+def test_how_often_a_search_waits_for_a_gpu(make_faces):
+    """Once a step or query at most, to see what is finite and what is broken, and for some images that drop out."""
+    with pretend_device() as device:
+        images, net = make_faces(6, 16).to(device), nn.Sequential(nn.Flatten(), nn.Linear(768, 7)).to(device)
+        labels, seeds = net(images).argmax(1), torch.arange(6, device=device)
+
+        def judge(seen, rows):
+            return cross_entropy(net(seen), labels[rows]), misclassified(net(seen), labels[rows])
+
+        searches = {
+            "pgd": (lambda: attack("pgd", net, images, labels, F.cross_entropy, steps=10, seeds=seeds), 3),
+            "apgd": (lambda: apgd(net, images, labels, cross_entropy, steps=20, seeds=seeds), 21 + 4),
+            "square": (lambda: square_search(judge, images, 1e-6, 100, seeds, stop=True), 100 + 1),
+            "structured": (lambda: structured_attack(net, images, labels, cross_entropy, steps=20, restarts=1, seeds=seeds), 21 + 20 + 1),
+            "zoom_blur": (lambda: corrupt(images, "zoom_blur", 3), 1),
+        }
+        for name, (search, wanted) in searches.items():
+            search()  # constants are copied once
+            WAITS.clear()
+            search()
+            assert len(WAITS) == wanted, name
 
 
 @pytest.mark.parametrize("name, settings", [

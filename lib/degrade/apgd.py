@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.degrade.checks import check_broken, check_count, check_each, check_logits, check_scores
+from lib.degrade.checks import check_broken, check_count, check_logits, check_scores, checked_each
 from lib.degrade.draws import derive
 from lib.degrade.objectives import misclassified, targeted_dlr
 from lib.degrade.search import ball, checked_search, constant, likeliest, random_start, untouched
@@ -136,15 +136,18 @@ def _ascent(
     out = best.clone(), best_loss.clone()  # whole, while the state below shrinks to the images that are left
 
     def leave(hit: Tensor) -> Tensor:
-        """Record the images ``hit`` as broken where they are; which of the present ones stay: [b] long, so that a GPU is waited
-        for once."""
-        gone = rows[hit]
-        out[0][gone], out[1][gone], broken[gone] = point[hit], loss[hit], True
+        """Record the images ``hit`` as broken where they are; which of the present ones stay: [b] long.
+
+        Rows are told by numbers, not by True and False: a GPU is then waited for once for all that is taken of them.
+        """
+        left = torch.nonzero(hit).flatten()
+        gone = rows[left]
+        out[0][gone], out[1][gone], broken[gone] = point[left], loss[left], True
         first.scatter_reduce_(0, copies[gone], gone, "amin")
         return torch.nonzero(rows < first[copies[rows]]).flatten()
 
     for step in range(steps):
-        if bool(hit.any()):
+        if broken_fn is not None and bool(hit.any()):
             stay = leave(hit)
             rows, labels, low, high, point, before = (t[stay] for t in (rows, labels, low, high, point, before))
             gradient, best, best_loss, best_gradient = (t[stay] for t in (gradient, best, best_loss, best_gradient))
@@ -182,8 +185,8 @@ def _gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of the summed loss, loss of each image, and which are broken."""
     point = point.detach().requires_grad_()
-    logits = check_scores(logits_fn(point), len(point))
-    each = check_each(each_fn(logits, labels), len(point))
+    logits = logits_fn(point)
+    each = checked_each(each_fn, logits, labels)
     gradient = torch.autograd.grad(each.sum(), point, allow_unused=True)[0] if each.requires_grad else None
     if gradient is None:
         raise ValueError("logits_fn, each_fn: the loss does not depend on the images, so there is no gradient")

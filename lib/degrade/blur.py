@@ -88,9 +88,10 @@ def zoom_blur(images: Tensor, severity: Tensor, generator: torch.Generator | Non
     def zoomed(part: Tensor, chosen: int) -> Tensor:
         count, step = round(levels[chosen - 1][0]), levels[chosen - 1][1]
         total = 2 * part  # the image itself, and the zoom by 1
-        for factor in (1 + step * number for number in range(1, count)):
-            down, across = (zoom_matrix(length, factor)[None].to(part) for length in (height, width))
-            total += along_both(part, down, across)
+        factors = [1 + step * number for number in range(1, count)]
+        both = (operators(zoom_matrix, tuple((length, factor) for factor in factors), part.device, part.dtype) for length in (height, width))
+        for down, across in zip(*both, strict=True):
+            total += along_both(part, down[None], across[None])
         return total / (count + 1)
 
     return by_severity(images, severity, zoomed)

@@ -1,9 +1,12 @@
 """The input checks that every degradation shares: what an image batch is, and whose generator draws for it."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+NOT_FINITE = "logits_fn: expected finite scores, got NaN or infinity"
 
 
 def check_images(images: Tensor, smallest: int = 2) -> None:
@@ -34,12 +37,16 @@ def check_images(images: Tensor, smallest: int = 2) -> None:
 
 def check_scores(scores: object, rows: int) -> Tensor:
     """``scores`` if they are a finite tensor with ``rows`` rows, else a ``ValueError`` that names logits_fn."""
+    _check_rows(scores, rows)
+    if not torch.isfinite(scores).all():
+        raise ValueError(NOT_FINITE)
+    return scores
+
+
+def _check_rows(scores: object, rows: int) -> None:
     if not isinstance(scores, Tensor) or scores.dim() == 0 or len(scores) != rows:
         got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"logits_fn: expected {rows} rows, one an image, got {got}")
-    if not torch.isfinite(scores).all():
-        raise ValueError("logits_fn: expected finite scores, got NaN or infinity")
-    return scores
 
 
 def check_logits(logits: object, classes: Tensor) -> Tensor:
@@ -57,18 +64,27 @@ def check_logits(logits: object, classes: Tensor) -> Tensor:
     return logits
 
 
-def check_each(each: object, rows: int) -> Tensor:
-    """``each`` if it is a finite loss for each image, [rows], else a ``ValueError`` that names each_fn."""
+def checked_each(each_fn: Callable[[Tensor, Tensor], Tensor], scores: object, labels: Tensor) -> Tensor:
+    """``each_fn(scores, labels)`` if it is a finite loss for each image and the scores are as :func:`check_scores` wants them.
+
+    Else a ``ValueError`` that names logits_fn or each_fn. Both are looked at in one go, so that a GPU is waited for once.
+    """
+    rows = len(labels)
+    _check_rows(scores, rows)
+    each = each_fn(scores, labels)
     if not isinstance(each, Tensor) or each.shape != (rows,):
         got = list(each.shape) if isinstance(each, Tensor) else type(each).__name__
         raise ValueError(f"each_fn: expected the loss of each image [{rows}], got {got}")
-    if not torch.isfinite(each).all():
-        raise ValueError("each_fn: expected finite losses")
+    if not (torch.isfinite(scores).all() & torch.isfinite(each).all()):
+        raise ValueError("each_fn: expected finite losses" if torch.isfinite(scores).all() else NOT_FINITE)
     return each
 
 
-def check_judged(judged: object, rows: int) -> tuple[Tensor, Tensor]:
-    """``judged`` if it is a finite loss [rows] and bool [rows], else a ``ValueError`` that names judge."""
+def check_judged(judged: object, rows: int) -> tuple[Tensor, Tensor, bool]:
+    """``judged`` if it is a finite loss [rows] and bool [rows], and whether any is True; else a ``ValueError`` that names judge.
+
+    A GPU is waited for once.
+    """
     if not isinstance(judged, tuple) or len(judged) != 2 or not all(isinstance(part, Tensor) for part in judged):
         got = [type(part).__name__ for part in judged] if isinstance(judged, tuple) else type(judged).__name__
         raise ValueError(f"judge: expected a loss and whether it is broken, two tensors [{rows}], got {got}")
@@ -77,9 +93,10 @@ def check_judged(judged: object, rows: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"judge: expected the loss of each image, floats [{rows}], got {loss.dtype} {list(loss.shape)}")
     if broken.shape != (rows,) or broken.dtype != torch.bool:
         raise ValueError(f"judge: expected which images are broken, bool [{rows}], got {broken.dtype} {list(broken.shape)}")
-    if not torch.isfinite(loss).all():
+    finite, some = torch.stack([torch.isfinite(loss).all(), broken.any()]).tolist()
+    if not finite:
         raise ValueError("judge: expected finite losses")
-    return loss, broken
+    return loss, broken, some
 
 
 def check_broken(broken: object, rows: int) -> Tensor:

@@ -50,12 +50,12 @@ def square_search(
         return torch.where(draw < 0.5, -eps, eps).to(images.dtype)
 
     best = (images + signs(uniform(seeds, 0, 3, 1, width, dtype=images.dtype))).clamp_(0, 1)
-    loss, broken = check_judged(judge(best, rows), len(rows))
+    loss, broken, some = check_judged(judge(best, rows), len(rows))
     loss = loss.clone()  # it could be a view of the images, which change in place from here on
     whole = torch.empty_like(best)  # the results of images that have dropped out; the rest shrinks to those still searched
     draws = best.new_empty(len(best), 0)
     for query in range(1, queries):
-        if stop and bool(broken.any()):
+        if stop and some:
             gone, stays = (torch.nonzero(which).flatten() for which in (broken, ~broken))
             whole[rows[gone]] = best[gone]
             images, seeds, best, loss, rows, draws = (state[stays] for state in (images, seeds, best, loss, rows, draws))
@@ -75,7 +75,7 @@ def square_search(
         before = pixels.gather(2, at)
         after = (images.flatten(2).gather(2, at) + signs(sign)[:, :, None]).clamp_(0, 1)
         pixels.scatter_(2, at, after)
-        tried_loss, broken = check_judged(judge(best, rows), len(rows))
+        tried_loss, broken, some = check_judged(judge(best, rows), len(rows))
         better = tried_loss > loss
         if stop:
             better |= broken

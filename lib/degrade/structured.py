@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.degrade.checks import check_broken, check_count, check_each, check_scores
+from lib.degrade.checks import check_broken, check_count, checked_each
 from lib.degrade.draws import derive, uniform
 from lib.degrade.search import checked_search, constant, untouched
 from lib.degrade.separable import convolve
+from lib.device import constant as fixed
 
 Each = Callable[[Tensor, Tensor], Tensor]
 RATE = 0.5  # first step of the free numbers; it falls linearly to a tenth
@@ -98,8 +99,8 @@ def structured_attack(
                 structure = bounded(free, here, bounds)
                 with torch.set_grad_enabled(step < steps):
                     degraded = apply_structure(here, structure, bounds)
-                    logits = check_scores(logits_fn(degraded), len(here))
-                    each = check_each(each_fn(logits, there), len(here))
+                    logits = logits_fn(degraded)
+                    each = checked_each(each_fn, logits, there)
                 broken = torch.zeros_like(left, dtype=torch.bool)
                 if broken_fn is not None:
                     broken = check_broken(broken_fn(logits.detach(), there), len(here))
@@ -107,12 +108,14 @@ def structured_attack(
                 if best is None:
                     best = [part.clone() for part in now]
                 else:
-                    better = broken | (now[0] > best[0][left])
+                    better = torch.nonzero(broken | (now[0] > best[0][left])).flatten()  # numbers: a GPU is waited for once
                     for old, new in zip(best, now):
                         old[left[better]] = new[better]
                 if step < steps:
                     free = _climbed(each, free, RATE * (1 - 0.9 * step / steps))
-                left, free = left[~broken], [part[~broken] for part in free]
+                if broken_fn is not None:
+                    stay = torch.nonzero(~broken).flatten()
+                    left, free = left[stay], [part[stay] for part in free]
         return best[1], Structure(*best[2:])
 
 
@@ -135,7 +138,7 @@ def bounded(free: list[Tensor], images: Tensor, bounds: Bounds) -> Structure:
     spread = torch.softmax(free[0], 1).view(-1, size, size)
     centre = torch.zeros_like(spread)
     centre[:, size // 2, size // 2] = 1
-    lengths = images.new_tensor(images.shape[2:])
+    lengths = fixed(tuple(images.shape[2:]), images.device, images.dtype)
     half = bounds.square * lengths.amin() / 2
     place = half - 0.5 + torch.sigmoid(free[2]) * (lengths - 2 * half)
     return Structure((1 - bounds.spread) * centre + bounds.spread * spread, torch.exp(bounds.gain * torch.tanh(free[1])), place)

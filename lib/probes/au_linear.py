@@ -23,7 +23,7 @@ from lib.au_metrics import FoldScores, au_counts, fold_scores, mean_of_known
 from lib.cores import each
 from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.datasets.columns import NO_LABEL
-from lib.losses.weighted_bce import inverse_rate_weights, weighted_bce
+from lib.losses.weighted_bce import checked_weighted_bce, inverse_rate_weights
 from lib.probes.features import embed
 from lib.probes.linear import mean_and_scale
 from lib.probes.selection import held_out_people
@@ -100,7 +100,7 @@ def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: G
     if features.dim() == 3 and features.shape[1] != labels.shape[1]:
         raise ValueError(f"features: expected one vector for each of {labels.shape[1]} units, got {features.shape[1]}")
     heads = AuHeads(labels.shape[1], features.shape[-1], generator)
-    weights = inverse_rate_weights(labels)
+    weights = inverse_rate_weights(labels)  # which looks at the labels: no step need look again
     mean, scale = features.new_zeros(()), features.new_ones(())
     if recipe.standardise:
         mean, scale = mean_and_scale(features)
@@ -113,7 +113,7 @@ def trained_heads(features: Tensor, labels: Tensor, recipe: Recipe, generator: G
             for rows in order.split(recipe.batch_size):
                 optimizer.zero_grad(set_to_none=True)
                 batch = torch.index_select(features, 0, rows, out=room[: len(rows)])
-                weighted_bce(heads(batch), labels.index_select(0, rows), weights).backward()
+                checked_weighted_bce(heads(batch), labels.index_select(0, rows), weights).backward()
                 optimizer.step()
         yield heads.of_plain_features(mean, scale)
 
