@@ -89,7 +89,10 @@ def zoom_blur(images: Tensor, severity: Tensor, generator: torch.Generator | Non
         count, step = round(levels[chosen - 1][0]), levels[chosen - 1][1]
         total = 2 * part  # the image itself, and the zoom by 1
         factors = [1 + step * number for number in range(1, count)]
-        both = (operators(zoom_matrix, tuple((length, factor) for factor in factors), part.device, part.dtype) for length in (height, width))
+        both = (
+            operators(zoom_matrix, tuple((length, factor) for factor in factors), part.device, part.dtype)
+            for length in (height, width)
+        )
         for down, across in zip(*both, strict=True):
             total += along_both(part, down[None], across[None])
         return total / (count + 1)
