@@ -143,6 +143,8 @@ FILES = (  # (which files, what they are, what writes them)
     ("aunce/*", "AUNCE beside weighted cross-entropy, with and without label noise", f"`{BENCH}study_aunce`; tuning.csv: `--tune`"),
     ("ssl_fer/*", "SSL-FER's ablation, and its table with the published numbers; results.csv has the columns below",
      f"`{BENCH}study_ssl_fer`"),
+    ("seeds/*", "the demo's encoders with further seeds: summaries (columns as below), and the comparisons on each seed",
+     "`python -m tests.benchmarks.study_seeds`"),
     ("gpu/*", "results (columns as below) and logs of runs on an NVIDIA H200",
      f"`{BENCH}bench_device`, `bench_aunce`, `bench_nt_xent_memory`, `bench_ssl_step`, each with `--device cuda`"),
     ("benchmarks.md", "what all these measurements say, and what was asked", "by hand; it names the script of each number"),

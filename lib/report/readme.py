@@ -18,12 +18,13 @@ from lib.report import names
 from lib.report.answer import answer
 from lib.report.claims import DEFINITIONS, compute_claims, main_blocks
 from lib.report.html import duration
+from lib.report.seeds import in_a_sentence
 from lib.report.summary import Scores
 from lib.report.wording import joined
-from lib.results import read_results
+from lib.results import KEY_COLUMNS, read_results
 
 MAKER = "written by python -m lib.report.readme"
-RESULTS, RUN = "results.csv", "run.json"
+RESULTS, RUN, SEEDS = "results.csv", "run.json", "seeds/results.csv"
 CELLS = (("clean", "clean", None), ("corruption", "mean", "drop"), ("attack", "mean", "drop"), ("attack", "mean", None))
 
 
@@ -37,10 +38,22 @@ def blocks(reports: Path) -> dict[str, str]:
         if not (reports / name).is_file():
             raise FileNotFoundError(f"{reports / name} is not there: `dvc repro` makes it")
     results, run = read_results(reports / RESULTS), json.loads((reports / RUN).read_text(encoding="utf-8"))
-    return {"results": _results(results, run), "demo": _demo(results, run)}
+    seeds = _of_seeds(results, reports / SEEDS)
+    return {"results": _results(results, run, seeds), "demo": _demo(results, run)}
 
 
-def _results(results, run: dict) -> str:
+def _of_seeds(results, path: Path) -> list[str]:
+    """What further seeds change, where reports/seeds is of this run."""
+    if not path.is_file():
+        return []
+    several = read_results(path)
+    keys = [name for name in KEY_COLUMNS if name != "severity"]
+    both = several.merge(results[results["severity"].fillna(0).eq(0)], on=keys, suffixes=("", "_run"))
+    same = set(results["seed"]) <= set(several["seed"]) and len(both) and both["value"].eq(both["value_run"]).all()
+    return [f"{in_a_sentence(several)} See [seeds.md](reports/seeds/seeds.md).", ""] if same else []
+
+
+def _results(results, run: dict, seeds: list[str]) -> str:
     scores, claims = Scores(results), compute_claims(results)
     shown = main_blocks(scores)
     head = ["Encoder"] + [
@@ -59,7 +72,7 @@ def _results(results, run: dict) -> str:
     listed = [said.lead, "", *(f"- {point}" for point in said.points), ""] if said.points else []
     words = f"What the words mean: {'; '.join(f'*{term}*: {meaning}' for term, meaning in DEFINITIONS)}."
     return "\n".join(
-        [f"**{said.verdict}**", "", *listed, *(f"| {line} |" for line in lines), "",
+        [f"**{said.verdict}**", "", *listed, *seeds, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
          f"{run['attack_eps']:g}/255, of the attacked images alone: their clean score is drop + left), in brackets 95% "
          f"intervals over people. {facts}. What stands in `results.csv`: [reports/README.md](reports/README.md).", "", *([words, ""] if claims else []),

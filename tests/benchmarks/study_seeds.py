@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from scipy import stats
 
 from lib import resume, workplace
 from lib.evaluation import evaluate
@@ -33,17 +32,12 @@ from lib.methods import build_method
 from lib.models.controls import untrained
 from lib.models.encoder import EncoderConfig, load_encoder
 from lib.params import Params, load
-from lib.report import names
-from lib.report.claim import ADVERSARIAL, OURS, PLAIN
-from lib.report.drop_claims import drop_claims
-from lib.report.summary import FEWEST, Scores
+from lib.report.seeds import PIXELS, READOUT, UNTRAINED, report, summaries
 from lib.results import read_results, write_results
 from lib.run_record import machine, versions
 from lib.training import CODE, train
 
 WORK, OUT, COMMITTED = Path(".cache/seeds"), Path("reports/seeds"), Path("reports/results.csv")
-UNTRAINED, READOUT, PIXELS = "untrained", "pixel_readout", "raw_pixels"
-CELLS = (("clean", "clean", "clean", None), ("drop, corruptions", "corruption", "mean", "drop"), ("drop, attacks", "attack", "mean", "drop"))
 
 
 def probe_of(params: Params):
@@ -115,75 +109,6 @@ def _log_of(name: str, seed: int):
     (WORK / "logs").mkdir(parents=True, exist_ok=True)
     with open(WORK / "logs" / f"{name}-{seed}.txt", "a") as log, contextlib.redirect_stdout(log):
         yield
-
-
-def summaries(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """The rows that say something over all conditions of a family, of some encoders."""
-    whole = results["severity"].fillna(0) == 0
-    wanted = results["family"].isin(["clean", "corruption", "attack"]) & results["condition"].isin(["clean", "mean", "worst"]) & whole
-    return results[wanted & results["method"].isin(methods) & results["metric"].isin(["accuracy", "f1", "drop"])]
-
-
-def report(results: pd.DataFrame, eps: float) -> str:
-    """seeds.md: every encoder with the interval over people and seeds, each seed, and the comparisons of the report."""
-    scores, seeds = Scores(results), sorted(results["seed"].unique())
-    drawn = [m for m in names.ordered(scores.methods()) if results.loc[results["method"] == m, "seed"].nunique() > 1]
-    blocks = [block for block in scores.blocks() if scores.people(*block) >= FEWEST]
-    lines = [
-        "# Seeds", "",
-        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {seeds[0]} is the committed run. Scores in"
-        f" percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255. In brackets 95%"
-        " intervals: people, joined with Student's t over seeds; behind them each seed's value. Three seeds make wide intervals: t with two degrees of freedom"
-        " is 4.3. Minutes of training on rendered faces, not the paper. Written by `python -m tests.benchmarks.study_seeds`.",
-    ]  # fmt: skip
-    for block in blocks:
-        lines += ["", f"## {names.task_label(*block)}", "", f"{scores.all_facts(*block)}.", ""]
-        lines += ["| Encoder | " + " | ".join(what for what, *_ in CELLS) + " |", "|:--|" + "--:|" * len(CELLS)]
-        for method in (*drawn, *(m for m in (PIXELS, READOUT) if m in scores.methods())):
-            cells = (_cell(scores, results, method, block, *cell) for _, *cell in CELLS)
-            lines.append(f"| {names.look(method).label} | {' | '.join(cells)} |")
-        lines += ["", *(f"- {sentence}" for sentence in comparisons(results, *block))]
-    return "\n".join([*lines, ""])
-
-
-def _cell(scores: Scores, results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> str:
-    value, low, high = scores(method, block[1], block[0], family, condition, metric)
-    each = of_each_seed(results, method, block, family, condition, metric)
-    said = f"{value:.1f} [{low:.1f}, {high:.1f}]"
-    return f"{said}: {', '.join(f'{v:.1f}' for v in each)}" if len(each) > 1 else said
-
-
-def of_each_seed(results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> pd.Series:
-    """One number of an encoder, seed by seed (the index)."""
-    wanted = {"method": method, "task": block[0], "dataset": block[1], "family": family, "condition": condition,
-              "metric": metric or names.MAIN_METRIC[block[0]]}  # fmt: skip
-    rows = results[(results[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-    return rows.set_index("seed")["value"].sort_index()
-
-
-def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
-    """The report's comparisons on one task: on how many seeds each holds, and what is left between the encoders over seeds."""
-    seeds = sorted(results["seed"].unique())
-    each = {seed: {claim.key: claim for claim in drop_claims(Scores(results[results["seed"] == seed]), task, dataset)} for seed in seeds}
-    joined = drop_claims(Scores(results), task, dataset)
-    said = []
-    for claim in joined:
-        holds = [seed for seed in seeds if each[seed][claim.key].holds]
-        said.append(f"{claim.title}: holds on {len(holds)} of {len(seeds)} seeds, {'holds' if claim.holds else 'does not hold'} on their mean.")
-    for other in (PLAIN, ADVERSARIAL):
-        parts = []
-        for what, family, condition, metric in CELLS:
-            ours, theirs = (of_each_seed(results, m, (task, dataset), family, condition, metric) for m in (OURS, other))
-            mean, low, high = t_interval(ours - theirs)
-            parts.append(f"{what} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
-        said.append(f"{names.look(OURS).label} less {names.look(other).label}, seed by seed, Student's t over seeds: {'; '.join(parts)}.")
-    return said
-
-
-def t_interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean and its 95% interval by Student's t over seeds: for these people, not for others."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return values.mean(), values.mean() - half, values.mean() + half
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from lib.degrade.structured import structured_attack
 from lib.probe_params import ProbeParams
 from lib.report import readme
 from lib.report.claims import compute_claims
+from lib.report.seeds import summaries
 from lib.report.wording import counted
 from lib.results import write_results
 from lib.strong_attacks import PARTS_OF_M, STRONG
@@ -88,13 +89,24 @@ def test_committed_readme_says_what_the_committed_results_say(tmp_path):
         shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
         return shown.stdout if shown.returncode == 0 else None
 
-    for name in (readme.RESULTS, readme.RUN):
+    for name in (readme.RESULTS, readme.RUN, readme.SEEDS):
         content = committed(f"reports/{name}")
         if content is None:
             pytest.skip("no committed results")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     text = committed("README.md").decode()
     assert text == readme.fill(text, readme.blocks(tmp_path)), "run `python -m lib.report.readme` and commit README.md"
+
+
+def test_seeds_of_another_run_are_not_spoken_of(checkout, results):
+    several = summaries(pd.concat([results, results.assign(seed=7)]), ["simclr", "dar_sfrl"])
+    write_results(several, checkout / "reports" / readme.SEEDS)
+    said = "Trained with the seeds 0 and 7: of the 10 comparisons on Expression, rendered and Verification, ORL 10 hold on every seed."
+    assert said in readme.blocks(checkout / "reports")["results"]
+    moved = several.assign(value=several["value"] + 0.5, ci_high=several["ci_high"] + 0.5)
+    write_results(moved, checkout / "reports" / readme.SEEDS)
+    assert "Trained with the seeds" not in readme.blocks(checkout / "reports")["results"]
 
 
 def test_what_the_readme_says_against_us_is_in_the_committed_table():

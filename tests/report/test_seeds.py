@@ -7,8 +7,9 @@ import pytest
 
 from lib.params import load
 from lib.report import names
+from lib.report.seeds import CELLS, UNTRAINED, comparisons, in_a_sentence, of_each_seed, report, summaries, t_interval
 from lib.results import read_results
-from tests.benchmarks.study_seeds import CELLS, UNTRAINED, comparisons, of_each_seed, probe_of, report, summaries, t_interval
+from tests.benchmarks.study_seeds import probe_of
 from tests.report.invented import rows
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,16 @@ def test_comparisons_count_seeds_and_say_what_their_mean_does():
     against_plain, against_adversarial = said[-2:]
     assert "clean -2.0 [-2.0, -2.0]; drop, corruptions -7.0 [-19.9, +5.9]; drop, attacks -14.0 [-39.8, +11.8]" in against_plain  # -10, -1, -10
     assert "SimCLR + adversarial positive" in against_adversarial and "clean +10.0" in against_adversarial
+
+
+def test_one_sentence_counts_what_holds_on_every_seed():
+    results = pd.DataFrame(
+        three_seeds("dar_sfrl", [10, 12, 14], 70) + three_seeds("simclr", [20, 13, 24], 72) + three_seeds("simclr_adversarial", [9, 15, 16], 60)
+    )
+    said = in_a_sentence(results)
+    # under attack everything is twice as far apart, so the interval of seed 2 (24 +- 1, 26 +- 1) is touched and not overlapped
+    assert "seeds 1, 2 and 3: of the 5 comparisons on Expression, rendered 1 hold on every seed" in said
+    assert "clearly less drop than SimCLR, mean over corruptions (Expression, rendered) (2 of 3 seeds)" in said
 
 
 def test_t_interval_is_that_of_two_degrees_of_freedom():

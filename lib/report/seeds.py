@@ -1,0 +1,104 @@
+"""What other seeds change: each encoder with the interval over people and seeds, and the report's comparisons on each seed.
+
+The results are those of reports/seeds (tests/benchmarks/study_seeds.py): the summaries of several seeds, the committed run's among them.
+"""
+
+import pandas as pd
+from scipy import stats
+
+from lib.report import names
+from lib.report.claim import ADVERSARIAL, OURS, PLAIN
+from lib.report.claims import compared_blocks
+from lib.report.drop_claims import drop_claims
+from lib.report.summary import FEWEST, Scores
+from lib.report.wording import joined
+
+UNTRAINED, READOUT, PIXELS = "untrained", "pixel_readout", "raw_pixels"
+PAIRS = ((OURS, PLAIN), (OURS, ADVERSARIAL), (PLAIN, UNTRAINED))  # compared seed by seed
+CELLS = (("clean", "clean", "clean", None), ("drop, corruptions", "corruption", "mean", "drop"), ("drop, attacks", "attack", "mean", "drop"))
+
+
+def summaries(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """The rows that say something over all conditions of a family, of some encoders."""
+    whole = results["severity"].fillna(0) == 0
+    wanted = results["family"].isin(["clean", "corruption", "attack"]) & results["condition"].isin(["clean", "mean", "worst"]) & whole
+    return results[wanted & results["method"].isin(methods) & results["metric"].isin(["accuracy", "f1", "drop"])]
+
+
+def report(results: pd.DataFrame, eps: float) -> str:
+    """seeds.md: every encoder with the interval over people and seeds, each seed, and the comparisons of the report."""
+    scores, seeds = Scores(results), sorted(results["seed"].unique())
+    drawn = [m for m in names.ordered(scores.methods()) if results.loc[results["method"] == m, "seed"].nunique() > 1]
+    blocks = [block for block in scores.blocks() if scores.people(*block) >= FEWEST]
+    lines = [
+        "# Seeds", "",
+        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {seeds[0]} is the committed run. Scores in"
+        f" percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255. In brackets 95%"
+        " intervals: people, joined with Student's t over seeds; behind them each seed's value. Three seeds make wide intervals: t with two degrees of freedom"
+        " is 4.3. Minutes of training on rendered faces, not the paper. Written by `python -m tests.benchmarks.study_seeds`.",
+    ]  # fmt: skip
+    for block in blocks:
+        lines += ["", f"## {names.task_label(*block)}", "", f"{scores.all_facts(*block)}.", ""]
+        lines += ["| Encoder | " + " | ".join(what for what, *_ in CELLS) + " |", "|:--|" + "--:|" * len(CELLS)]
+        for method in (*drawn, *(m for m in (PIXELS, READOUT) if m in scores.methods())):
+            cells = (_cell(scores, results, method, block, *cell) for _, *cell in CELLS)
+            lines.append(f"| {names.look(method).label} | {' | '.join(cells)} |")
+        lines += ["", *(f"- {sentence}" for sentence in comparisons(results, *block))]
+    lines[3:3] = ["", in_a_sentence(results)]
+    return "\n".join([*lines, ""])
+
+
+def _cell(scores: Scores, results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> str:
+    value, low, high = scores(method, block[1], block[0], family, condition, metric)
+    each = of_each_seed(results, method, block, family, condition, metric)
+    said = f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{said}: {', '.join(f'{v:.1f}' for v in each)}" if len(each) > 1 else said
+
+
+def of_each_seed(results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> pd.Series:
+    """One number of an encoder, seed by seed (the index)."""
+    wanted = {"method": method, "task": block[0], "dataset": block[1], "family": family, "condition": condition,
+              "metric": metric or names.MAIN_METRIC[block[0]]}  # fmt: skip
+    rows = results[(results[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    return rows.set_index("seed")["value"].sort_index()
+
+
+def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
+    """The report's comparisons on one task: on how many seeds each holds, and what is left between the encoders over seeds."""
+    seeds = sorted(results["seed"].unique())
+    each = {seed: {claim.key: claim for claim in drop_claims(Scores(results[results["seed"] == seed]), task, dataset)} for seed in seeds}
+    joined = drop_claims(Scores(results), task, dataset)
+    said = []
+    for claim in joined:
+        holds = [seed for seed in seeds if each[seed][claim.key].holds]
+        said.append(f"{claim.title}: holds on {len(holds)} of {len(seeds)} seeds, {'holds' if claim.holds else 'does not hold'} on their mean.")
+    for one, other in PAIRS:
+        parts = []
+        for what, family, condition, metric in CELLS:
+            apart = [of_each_seed(results, m, (task, dataset), family, condition, metric) for m in (one, other)]
+            if min(map(len, apart)) > 1:
+                mean, low, high = t_interval(apart[0] - apart[1])
+                parts.append(f"{what} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
+        if parts:
+            said.append(f"{names.look(one).label} less {names.look(other).label}, seed by seed, Student's t over seeds: {'; '.join(parts)}.")
+    return said
+
+
+def in_a_sentence(results: pd.DataFrame) -> str:
+    """Of the comparisons on the main tasks, how many hold on every seed, and which do not."""
+    seeds, blocks = sorted(results["seed"].unique()), compared_blocks(Scores(results))
+    found, claims = [Scores(results[results["seed"] == seed]) for seed in seeds], {}
+    for scores in found:
+        for block in blocks:
+            for claim in drop_claims(scores, *block):
+                claims.setdefault(claim.title, []).append(claim.holds)
+    failed = [f"{title} ({sum(holds)} of {len(seeds)} seeds)" for title, holds in claims.items() if not all(holds)]
+    tasks = joined([names.task_label(*block) for block in blocks])
+    said = f"Trained with the seeds {joined(list(map(str, seeds)))}: of the {len(claims)} comparisons on {tasks} {len(claims) - len(failed)} hold on every seed"
+    return f"{said}; not on every one: {'; '.join(failed)}." if failed else f"{said}."
+
+
+def t_interval(values: pd.Series) -> tuple[float, float, float]:
+    """Mean and its 95% interval by Student's t over seeds: for these people, not for others."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return values.mean(), values.mean() - half, values.mean() + half
