@@ -119,7 +119,7 @@ def test_what_the_readme_says_against_us_is_in_the_committed_table():
         low, high = table[f"{column}_low"], table[f"{column}_high"]
         return low[one] <= high[other] and low[other] <= high[one]
 
-    assert "not told apart from the untrained network on either of them (their intervals overlap in every column of the table)" in text
+    assert "not told apart from the untrained network on either task of the table (their intervals overlap in every column of the table)" in text
     assert all(overlap("simclr", "untrained", column) for column in columns)
     assert "one of seven expressions and one of two pairs; DAR-SFRL's interval under attack on expressions reaches down to that" in text
     ours = table.loc["dar_sfrl"]

@@ -93,3 +93,14 @@ def test_the_probe_is_that_of_the_run_without_its_sweep():
 def test_the_report_names_every_drawn_encoder(committed):
     text = (REPORTS / "seeds.md").read_text(encoding="utf-8")
     assert all(f"| {names.look(method).label} |" in text for method in committed["method"].unique())
+
+
+def test_what_the_readme_says_of_further_seeds(committed):
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    of = lambda method, block: of_each_seed(committed, method, block, "clean", "clean", None)  # noqa: E731
+    mean, low, high = t_interval(of("simclr", ("expression", "rendered")) - of(UNTRAINED, ("expression", "rendered")))
+    assert f"Over three seeds ([seeds.md](reports/seeds/seeds.md)) it has {mean:.1f} points more on clean expressions, [{low:+.1f}, {high:+.1f}]" in text
+    behind = of("simclr", ("verification", "orl")) - of("dar_sfrl", ("verification", "orl"))
+    mean, low, high = t_interval(behind)
+    assert behind.idxmin() == 1
+    assert f"the {behind[1]:.1f} points of the committed run are its best seed, over three it is {mean:.1f} points behind, [{low:+.1f}, {high:+.1f}]" in text
