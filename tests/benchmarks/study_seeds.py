@@ -1,6 +1,6 @@
 """How far seeds lie apart: the demo's encoders trained with further seeds, and the comparisons of the report made on each.
 
-    dvc repro && python -m tests.benchmarks.study_seeds [--seeds 2 3] [--workers 2]      (under half an hour on 2 cores; resumes)
+    dvc repro && python -m tests.benchmarks.study_seeds [--seeds 2 3] [--workers 2]      (52 minutes on 2 cores that had other work too; resumes)
 
 The faces are those of the committed run: the seed of params.yaml decides how they are rendered too, and here it is training alone
 that is drawn anew: first weights, order of the images, views. Seed 1 is the committed run itself. Measured are the methods of params.yaml
