@@ -75,7 +75,8 @@ def _results(results, run: dict, seeds: list[str]) -> str:
         [f"**{said.verdict}**", "", *listed, *seeds, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
          f"{run['attack_eps']:g}/255, of the attacked images alone: their clean score is drop + left), in brackets 95% "
-         f"intervals over people. {facts}. What stands in `results.csv`: [reports/README.md](reports/README.md).", "", *([words, ""] if claims else []),
+         f"intervals over people. {facts}. What stands in `results.csv`: [reports/README.md](reports/README.md).", "",
+         *([words, ""] if claims else []),
          f"<details><summary>The {len(claims)} statements that were checked</summary>", "", *checked, "", "</details>"]
     )
 
@@ -88,13 +89,16 @@ def _demo(results, run: dict) -> str:
     epochs = [f"{names.look(name).label} {own}" for name, entry in params["methods"].items() if (own := entry.get("epochs"))]
     kinds = {family: {c for block in scores.blocks() for c in scores.conditions(*block, family)} for family in ("corruption", "attack")}
     severities = results[(results["family"] == "corruption") & results["severity"].gt(0)]["severity"].nunique()
+    images = f"{people * clips * frames:,} images of {size} px"
+    measured = f"{len(kinds['corruption'])} corruption types at {severities} severities, {len(kinds['attack'])} attacks"
+    seconds = duration(sum(float(seconds) for _, seconds in run["stages"]))
     rows = (
-        ("learnt from", f"{people} rendered people, {clips} clips of {frames} frames each: {people * clips * frames:,} images of {size} px, no label"),
+        ("learnt from", f"{people} rendered people, {clips} clips of {frames} frames each: {images}, no label"),
         ("tested on", "; ".join(f"{names.task_label(*block)}: {scores.all_facts(*block)}" for block in scores.blocks())),
         ("backbone", f"{params['network']['backbone']}, the same for all methods (`network` in params.yaml)"),
         ("training", f"{schedule['epochs']} epochs{f' ({joined(epochs)})' if epochs else ''}, {schedule['batch_size']} images a step"),
-        ("measured under", f"{len(kinds['corruption'])} corruption types at {severities} severities, {len(kinds['attack'])} attacks of {run['attack_eps']:g}/255"),
-        ("took", f"{duration(sum(float(seconds) for _, seconds in run['stages']))} for training and probing ({len(run['stages'])} stages) on {run['machine']}"),
+        ("measured under", f"{measured} of {run['attack_eps']:g}/255"),
+        ("took", f"{seconds} for training and probing ({len(run['stages'])} stages) on {run['machine']}"),
     )  # fmt: skip
     return "\n".join(["| the committed run | |", "|:--|:--|", *(f"| {what} | {text} |" for what, text in rows)])
 

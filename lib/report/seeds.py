@@ -15,7 +15,9 @@ from lib.report.wording import joined
 
 UNTRAINED, READOUT, PIXELS = "untrained", "pixel_readout", "raw_pixels"
 PAIRS = ((OURS, PLAIN), (OURS, ADVERSARIAL), (PLAIN, UNTRAINED))  # compared seed by seed
-CELLS = (("clean", "clean", "clean", None), ("drop, corruptions", "corruption", "mean", "drop"), ("drop, attacks", "attack", "mean", "drop"))
+CELLS = (  # heading, family, condition, metric
+    ("clean", "clean", "clean", None), ("drop, corruptions", "corruption", "mean", "drop"), ("drop, attacks", "attack", "mean", "drop"),
+)  # fmt: skip
 
 
 def summaries(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
@@ -32,10 +34,11 @@ def report(results: pd.DataFrame, eps: float) -> str:
     blocks = [block for block in scores.blocks() if scores.people(*block) >= FEWEST]
     lines = [
         "# Seeds", "",
-        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {seeds[0]} is the committed run. Scores in"
-        f" percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255. In brackets 95%"
-        " intervals: people, joined with Student's t over seeds; behind them each seed's value. Three seeds make wide intervals: t with two degrees of freedom"
-        " is 4.3. Minutes of training on rendered faces, not the paper. Written by `python -m tests.benchmarks.study_seeds`.",
+        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {seeds[0]} is the committed"
+        f" run. Scores in percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255."
+        f" In brackets 95% intervals: people, joined with Student's t over seeds; behind them each seed's value. {len(seeds)} seeds make"
+        f" wide intervals: t with {len(seeds) - 1} degrees of freedom is {stats.t.ppf(0.975, len(seeds) - 1):.1f}. Minutes of training on"
+        " rendered faces, not the paper. Written by `python -m tests.benchmarks.study_seeds`.",
     ]  # fmt: skip
     for block in blocks:
         lines += ["", f"## {names.task_label(*block)}", "", f"{scores.all_facts(*block)}.", ""]
@@ -48,9 +51,9 @@ def report(results: pd.DataFrame, eps: float) -> str:
     return "\n".join([*lines, ""])
 
 
-def _cell(scores: Scores, results: pd.DataFrame, method: str, block: tuple[str, str], family: str, condition: str, metric: str | None) -> str:
-    value, low, high = scores(method, block[1], block[0], family, condition, metric)
-    each = of_each_seed(results, method, block, family, condition, metric)
+def _cell(scores: Scores, results: pd.DataFrame, method: str, block: tuple[str, str], *which: str | None) -> str:
+    value, low, high = scores(method, block[1], block[0], *which)
+    each = of_each_seed(results, method, block, *which)
     said = f"{value:.1f} [{low:.1f}, {high:.1f}]"
     return f"{said}: {', '.join(f'{v:.1f}' for v in each)}" if len(each) > 1 else said
 
@@ -71,7 +74,8 @@ def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
     said = []
     for claim in joined:
         holds = [seed for seed in seeds if each[seed][claim.key].holds]
-        said.append(f"{claim.title}: holds on {len(holds)} of {len(seeds)} seeds, {'holds' if claim.holds else 'does not hold'} on their mean.")
+        on_mean = "holds" if claim.holds else "does not hold"
+        said.append(f"{claim.title}: holds on {len(holds)} of {len(seeds)} seeds, {on_mean} on their mean.")
     for one, other in PAIRS:
         parts = []
         for what, family, condition, metric in CELLS:
@@ -80,7 +84,8 @@ def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
                 mean, low, high = t_interval(apart[0] - apart[1])
                 parts.append(f"{what} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
         if parts:
-            said.append(f"{names.look(one).label} less {names.look(other).label}, seed by seed, Student's t over seeds: {'; '.join(parts)}.")
+            pair = f"{names.look(one).label} less {names.look(other).label}"
+            said.append(f"{pair}, seed by seed, Student's t over seeds: {'; '.join(parts)}.")
     return said
 
 
@@ -94,7 +99,10 @@ def in_a_sentence(results: pd.DataFrame) -> str:
                 claims.setdefault(claim.title, []).append(claim.holds)
     failed = [f"{title} ({sum(holds)} of {len(seeds)} seeds)" for title, holds in claims.items() if not all(holds)]
     tasks = joined([names.task_label(*block) for block in blocks])
-    said = f"Trained with the seeds {joined(list(map(str, seeds)))}: of the {len(claims)} comparisons on {tasks} {len(claims) - len(failed)} hold on every seed"
+    said = (
+        f"Trained with the seeds {joined(list(map(str, seeds)))}: of the {len(claims)} comparisons on {tasks}"
+        f" {len(claims) - len(failed)} hold on every seed"
+    )
     return f"{said}; not on every one: {'; '.join(failed)}." if failed else f"{said}."
 
 

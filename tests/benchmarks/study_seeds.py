@@ -1,6 +1,6 @@
 """How far seeds lie apart: the demo's encoders trained with further seeds, and the comparisons of the report made on each.
 
-    dvc repro && python -m tests.benchmarks.study_seeds [--seeds 2 3] [--workers 2]      (52 minutes on 2 cores that had other work too; resumes)
+    dvc repro && python -m tests.benchmarks.study_seeds [--seeds 2 3] [--workers 2]    (took 52 minutes on 2 busy cores; resumes)
 
 The faces are those of the committed run: the seed of params.yaml decides how they are rendered too, and here it is training alone
 that is drawn anew: first weights, order of the images, views. Seed 1 is the committed run itself. Measured are the methods of params.yaml
@@ -31,6 +31,7 @@ from lib.kept import source_of
 from lib.methods import build_method
 from lib.models.controls import untrained
 from lib.models.encoder import EncoderConfig, load_encoder
+from lib.models.start import IMAGENET, SCRATCH
 from lib.params import Params, load
 from lib.report.seeds import PIXELS, READOUT, UNTRAINED, report, summaries
 from lib.results import read_results, write_results
@@ -52,18 +53,23 @@ def _digest(known: list, code: tuple[str, ...]) -> str:
     return digest.hexdigest()[:8]
 
 
-def folder_of(name: str, seed: int, params: Params, checksum: str) -> Path:
+def faces_of(params: Params) -> tuple[Path, str]:
+    """The folder of the faces that are learnt from, and their checksum."""
+    folder = workplace.PREPARED / params.prepare.pretrain_set
+    return folder, hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
+
+
+def folder_of(name: str, seed: int, params: Params) -> Path:
     """Where a trained encoder is kept: under a name that changes with its settings, its faces and the training code."""
-    known = [asdict(params.methods[name].config), asdict(params.schedule_of(name)), asdict(params.network), asdict(params.views), checksum]
+    settings = (params.methods[name].config, params.schedule_of(name), params.network, params.views)
+    known = [*map(asdict, settings), faces_of(params)[1]]
     return WORK / "trained" / f"{name}-{seed}-{_digest(known, CODE)}"
 
 
 def train_one(job: tuple[str, int]) -> tuple[str, int, float]:
     """Train one method with one seed, unless it is there; (method, seed, seconds)."""
     (name, seed), began, params = job, time.monotonic(), load()
-    folder = workplace.PREPARED / params.prepare.pretrain_set
-    checksum = hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
-    out = folder_of(name, seed, params, checksum)
+    (folder, checksum), out = faces_of(params), folder_of(name, seed, params)
     if not (out / "encoder.safetensors").exists():
         torch.set_num_threads(1)
         everything = open_packed(folder)
@@ -77,12 +83,15 @@ def train_one(job: tuple[str, int]) -> tuple[str, int, float]:
     return name, seed, time.monotonic() - began
 
 
+def encoder_of(name: str, seed: int, params: Params) -> Path:
+    """The trained encoder that is measured, or that the untrained one is made like."""
+    return folder_of(params.controls[name].of if name == UNTRAINED else name, seed, params)
+
+
 def scores_of(name: str, seed: int) -> Path:
     """Where an encoder's scores are kept: under a name that changes with the encoder, the probe's settings and the code."""
     params = load()
-    folder = workplace.PREPARED / params.prepare.pretrain_set
-    checksum = hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
-    encoder = folder_of(params.controls[name].of if name == UNTRAINED else name, seed, params, checksum)
+    encoder = encoder_of(name, seed, params)
     return WORK / "evaluated" / f"{name}-{encoder.name}-{_digest([asdict(probe_of(params))], resume.CODE)}.csv"
 
 
@@ -92,14 +101,12 @@ def evaluate_one(job: tuple[str, int]) -> tuple[str, int, float]:
     path = scores_of(name, seed)
     if not path.exists():
         torch.set_num_threads(1)
-        folder = workplace.PREPARED / params.prepare.pretrain_set
-        checksum = hashlib.sha256((folder / "set.json").read_bytes()).hexdigest()
-        encoder = load_encoder(folder_of(params.controls[name].of if name == UNTRAINED else name, seed, params, checksum))
+        encoder = load_encoder(encoder_of(name, seed, params))
         encoder = untrained(encoder, seed) if name == UNTRAINED else encoder
         tables = [open_packed(workplace.PREPARED / name) for name in params.prepare.probe_sets]
         with _log_of(name, seed):
-            found = evaluate(encoder, tables, probe_of(params), method=name, seed=seed, device="cpu", work=WORK / "probe" / f"{name}-{seed}",
-                             shared=WORK / "shared", seen=params.views.corruptions)  # fmt: skip
+            found = evaluate(encoder, tables, probe_of(params), method=name, seed=seed, device="cpu", shared=WORK / "shared",
+                             work=WORK / "probe" / f"{name}-{seed}", seen=params.views.corruptions)  # fmt: skip
         write_results(found, path)
     return name, seed, time.monotonic() - began
 
@@ -126,7 +133,8 @@ def main() -> None:
         said.append(line)
         print(line, flush=True)
 
-    trained = [(name, seed) for seed in options.seeds for name in params.methods]
+    begun = [name for name, entry in params.methods.items() if getattr(entry.config, "init", SCRATCH) in (SCRATCH, IMAGENET)]
+    trained = [(name, seed) for seed in options.seeds for name in begun]  # what goes on from another entry's encoder is not tried
     measured = trained + [(UNTRAINED, seed) for seed in options.seeds if UNTRAINED in params.controls]
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         for work, jobs, what in ((train_one, trained, "trained"), (evaluate_one, measured, "evaluated")):
@@ -144,7 +152,8 @@ def write(found: pd.DataFrame, said: list[str], seeds: list[int]) -> None:
     with write_aside(OUT / "seeds.md") as aside:
         aside.write_text(report(read_results(OUT / "results.csv"), params.probe.eps), encoding="utf-8")
     about = {
-        "command": f"python -m tests.benchmarks.study_seeds --seeds {' '.join(map(str, seeds))}", "machine": machine(), "versions": versions(),
+        "command": f"python -m tests.benchmarks.study_seeds --seeds {' '.join(map(str, seeds))}",
+        "machine": machine(), "versions": versions(),
         "schedule": asdict(params.schedule), "network": asdict(params.network), "views": asdict(params.views),
         "methods": {name: asdict(entry) for name, entry in params.methods.items()}, "probe": asdict(probe_of(params)),
     }  # fmt: skip

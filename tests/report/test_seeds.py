@@ -46,25 +46,26 @@ def test_the_first_seed_is_the_committed_run(committed):
     assert both["value"].equals(both["value_run"])
 
 
-def test_comparisons_count_seeds_and_say_what_their_mean_does():
-    results = pd.DataFrame(
-        three_seeds("dar_sfrl", [10, 12, 14], 70) + three_seeds("simclr", [20, 13, 24], 72) + three_seeds("simclr_adversarial", [9, 15, 16], 60)
-    )
-    said = comparisons(results, "expression", "rendered")
-    # seed 2: 12 +- 1 and 13 +- 1 overlap; corruptions of the mean: 12 + hypot(1, t * 2 / sqrt 3) = 17.1 against 19 - hypot(1, t * 5.57 / sqrt 3) = 5.1
+@pytest.fixture(scope="module")
+def invented():
+    drops = {"dar_sfrl": ([10, 12, 14], 70), "simclr": ([20, 13, 24], 72), "simclr_adversarial": ([9, 15, 16], 60)}
+    return pd.DataFrame([row for method, (drop, clean) in drops.items() for row in three_seeds(method, drop, clean)])
+
+
+def test_comparisons_count_seeds_and_say_what_their_mean_does(invented):
+    said = comparisons(invented, "expression", "rendered")
+    # seed 2: 12 +- 1 and 13 +- 1 overlap; the mean: 12 + hypot(1, t * 2 / sqrt 3) = 17.1 against 19 - hypot(1, t * 5.57 / sqrt 3) = 5.1
     assert said[0].endswith("holds on 2 of 3 seeds, does not hold on their mean.") and "clearly less drop" in said[0]
     assert said[2].endswith("holds on 3 of 3 seeds, holds on their mean.") and "clean score within 3 points" in said[2]
     assert said[3].endswith("holds on 2 of 3 seeds, holds on their mean.")  # 10 > 9, 12 < 15, 14 < 16; 12 < 13.3
     against_plain, against_adversarial = said[-2:]
-    assert "clean -2.0 [-2.0, -2.0]; drop, corruptions -7.0 [-19.9, +5.9]; drop, attacks -14.0 [-39.8, +11.8]" in against_plain  # -10, -1, -10
+    apart = "clean -2.0 [-2.0, -2.0]; drop, corruptions -7.0 [-19.9, +5.9]; drop, attacks -14.0 [-39.8, +11.8]"  # -10, -1, -10; twice that
+    assert apart in against_plain
     assert "SimCLR + adversarial positive" in against_adversarial and "clean +10.0" in against_adversarial
 
 
-def test_one_sentence_counts_what_holds_on_every_seed():
-    results = pd.DataFrame(
-        three_seeds("dar_sfrl", [10, 12, 14], 70) + three_seeds("simclr", [20, 13, 24], 72) + three_seeds("simclr_adversarial", [9, 15, 16], 60)
-    )
-    said = in_a_sentence(results)
+def test_one_sentence_counts_what_holds_on_every_seed(invented):
+    said = in_a_sentence(invented)
     # under attack everything is twice as far apart, so the interval of seed 2 (24 +- 1, 26 +- 1) is touched and not overlapped
     assert "seeds 1, 2 and 3: of the 5 comparisons on Expression, rendered 1 hold on every seed" in said
     assert "clearly less drop than SimCLR, mean over corruptions (Expression, rendered) (2 of 3 seeds)" in said
@@ -99,8 +100,10 @@ def test_what_the_readme_says_of_further_seeds(committed):
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     of = lambda method, block: of_each_seed(committed, method, block, "clean", "clean", None)  # noqa: E731
     mean, low, high = t_interval(of("simclr", ("expression", "rendered")) - of(UNTRAINED, ("expression", "rendered")))
-    assert f"Over three seeds ([seeds.md](reports/seeds/seeds.md)) it has {mean:.1f} points more on clean expressions, [{low:+.1f}, {high:+.1f}]" in text
+    more = f"it has {mean:.1f} points more on clean expressions, [{low:+.1f}, {high:+.1f}] seed by seed"
+    assert f"Over three seeds ([seeds.md](reports/seeds/seeds.md)) {more}" in text
     behind = of("simclr", ("verification", "orl")) - of("dar_sfrl", ("verification", "orl"))
     mean, low, high = t_interval(behind)
     assert behind.idxmin() == 1
-    assert f"the {behind[1]:.1f} points of the committed run are its best seed, over three it is {mean:.1f} points behind, [{low:+.1f}, {high:+.1f}]" in text
+    over = f"over three it is {mean:.1f} points behind, [{low:+.1f}, {high:+.1f}] seed by seed"
+    assert f"the {behind[1]:.1f} points of the committed run are its best seed, {over}" in text
