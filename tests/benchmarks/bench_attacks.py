@@ -48,6 +48,7 @@ ENCODERS = ("simclr", "simclr_adversarial", "dar_sfrl")
 EPS, ALPHA, STEPS, IMAGES, CLASSES = 8 / 255, 2 / 255, 10, 128, 7
 # turns: as many as make these seconds, so that a short attack is not judged by one hiccup of the machine
 FEWEST, MANY, SECONDS = 2, 12, 3.0
+DRAWS = 32  # of DI-FGSM, whose loss depends on them: theirs draws once for a batch, ours for each image
 LONG, QUERIES = 50, 200
 IN_PARTS, AS_RUN = "a thread a core", "as each is run"
 BOTH = {"eps": EPS, "alpha": ALPHA, "steps": STEPS}
@@ -104,8 +105,19 @@ def timed(work, device) -> tuple[torch.Tensor, float]:
     return result, time.perf_counter() - began
 
 
-def compare(model: nn.Module, images, labels, ours, theirs, device, turns: int = 0) -> dict:
-    """All in turn; the least time of each, the mean loss over the ``turns``, and the mean robust accuracy."""
+def loss_by_draws(model: nn.Module, images, labels, make, draws: int) -> tuple[float, float]:
+    """Mean loss of the images that ``make(seed)`` attacks, over so many draws, and its standard error."""
+    found = []
+    for seed in range(draws):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            found.append(F.cross_entropy(model(make(seed).detach()), labels).item())
+        model.requires_grad_(False)
+    return float(np.mean(found)), float(np.std(found, ddof=1) / draws**0.5)
+
+
+def compare(model: nn.Module, images, labels, ours, theirs, device) -> dict:
+    """All in turn; the least time of each, the mean loss over the turns, and the mean robust accuracy."""
     work = {
         "ours": lambda s: ours(model, images, labels, s),
         "torchattacks": lambda s: theirs(model)(images, labels),
@@ -115,10 +127,11 @@ def compare(model: nn.Module, images, labels, ours, theirs, device, turns: int =
             f"ours, {IN_PARTS}": lambda s: in_parts(lambda *part: ours(lambda x: model(x), *part), images, labels, s),
             f"torchattacks, {IN_PARTS}": lambda s: in_parts(lambda *part: theirs(model)(*part), images, labels),
         }
-    found = {who: [] for who in work}
-    while not turns or len(found["ours"]) < turns:
+    found, turns = {who: [] for who in work}, 1
+    while len(found["ours"]) < turns:
         seeds = torch.arange(len(images), device=device) + 1000 * len(found["ours"])
         for who, make in work.items():
+            torch.manual_seed(len(found["ours"]))  # theirs draws from the global state
             result, seconds = timed(lambda: make(seeds), device)
             model.requires_grad_(False)
             with torch.no_grad():
@@ -128,7 +141,7 @@ def compare(model: nn.Module, images, labels, ours, theirs, device, turns: int =
                 raise RuntimeError(f"{who}: an image changed by {change:.5f}, more than eps")
             robust = 100 - 100 * misclassified(logits, labels).float().mean().item()
             found[who].append((F.cross_entropy(logits, labels).item(), robust, seconds))
-        turns = turns or min(max(math.ceil(SECONDS / found["torchattacks"][0][2]), FEWEST), MANY)
+        turns = min(max(math.ceil(SECONDS / found["torchattacks"][0][2]), FEWEST), MANY)
     row = {"turns": turns}
     for who, values in found.items():
         losses, robust, seconds = zip(*values, strict=True)
@@ -150,14 +163,20 @@ def main() -> None:
     rows = test_rows(faces, DRAW_SEED)[:IMAGES]
     images = faces.images(rows).to(device).float() / 255
     labels = torch.as_tensor(faces.column("expression")[rows], device=device).long()
-    meter, found = Progress(len(options.encoders) * (len(THEIRS) + len(LONGER)), "attacks"), []
+    meter, found, drawn = Progress(len(options.encoders) * (1 + len(THEIRS) + len(LONGER)), "attacks"), [], []
     for name in options.encoders:
         model = model_of(name, faces, device)
         for kind, theirs in THEIRS.items():
             ours = lambda m, x, y, s, k=kind: attack(k, m, x, y, F.cross_entropy, EPS, ALPHA, STEPS, seeds=s)  # noqa: E731
-            row = compare(model, images, labels, ours, theirs, device, MANY if kind == "difgsm" else 0)  # theirs draws once for the batch
+            row = compare(model, images, labels, ours, theirs, device)
             found.append({"encoder": name, "attack": kind, "compared at": "equal steps", **row})
             meter.step(1, f"{name} {kind}")
+        each = torch.arange(len(images), device=device)
+        by = [lambda s: attack("difgsm", model, images, labels, F.cross_entropy, EPS, ALPHA, STEPS, seeds=each + 1000 * s),
+              lambda s: THEIRS["difgsm"](model)(images, labels)]  # fmt: skip
+        ours, theirs = ("{:.3f} ({:.3f})".format(*loss_by_draws(model, images, labels, make, DRAWS)) for make in by)
+        drawn.append(f"{name} {ours}, theirs {theirs}")
+        meter.step(1, f"{name} DI-FGSM's draws")
         for kind, (ours, theirs) in LONGER.items():
             row = compare(model, images, labels, ours, theirs, device)
             found.append({"encoder": name, "attack": kind, "compared at": "to robust accuracy", **row})
@@ -179,7 +198,7 @@ def main() -> None:
     if (parts := f"times faster, {IN_PARTS}") in table:
         for how, column in ((f"Both with {IN_PARTS}", parts), ("Ours so, theirs with the whole batch", f"times faster, {AS_RUN}")):
             about += f" {how}: {spread(equal, column)}; {spread(longer, column)}, {spread(alone, column)}."
-    about += f" {where}."
+    about += f" DI-FGSM's loss over {DRAWS} draws (standard error): {'; '.join(drawn)}. {where}."
     suffix = "" if device.type == "cpu" else f"_{device.type}"
     with write_aside(Path(f"reports/attack_speed{suffix}.csv")) as aside:
         table.to_csv(aside, index=False, float_format="%.6g")
