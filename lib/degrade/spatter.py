@@ -17,7 +17,6 @@ from lib.degrade.separable import along_both, gaussian_matrix
 WATER, MUD = (175 / 255, 238 / 255, 238 / 255), (63 / 255, 42 / 255, 20 / 255)
 FAR = 20  # pixels: distances are cut here
 WEAK, STRONG, TAN = 50, 150, (math.tan(math.pi / 8), math.tan(3 * math.pi / 8))  # of the edge detector
-RELIEF = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))  # light from the lower right
 MUD_FROM = 0.8  # a smoothed splash below it is left out
 
 
@@ -55,11 +54,15 @@ def _relief(drops: Tensor) -> Tensor:
     distance = outline_distance(outlines(drops), drops.dtype)
     level = equalised(_mean_of_nine(distance).add(1e-4).floor())  # whole means must not fall below themselves by rounding
     around = F.pad(level, (1, 1, 1, 1), mode="reflect")
-    light = sum(
-        weight * _at(around, row, column, level)
-        for row, weights in enumerate(RELIEF) for column, weight in enumerate(weights) if weight
-    )  # fmt: skip
-    return _mean_of_nine(light.clamp(0, 255))
+
+    def near(row: int, column: int) -> Tensor:
+        return _at(around, 1 + row, 1 + column, level)
+
+    # light from the lower right: the kernel (-2 -1 0, -1 1 1, 0 1 2); whole numbers, so in whatever order
+    light = torch.sub(near(1, 1), near(-1, -1)).mul_(2).add_(level)
+    for plus, minus in (((1, 0), (-1, 0)), ((0, 1), (0, -1))):
+        light.add_(near(*plus)).sub_(near(*minus))
+    return _mean_of_nine(light.clamp_(0, 255))
 
 
 def _mean_of_nine(field: Tensor) -> Tensor:
@@ -80,47 +83,48 @@ def outlines(drops: Tensor) -> Tensor:
     lines, columns = padded[..., 2:] - padded[..., :-2], padded[:, :, 2:] - padded[:, :, :-2]
     across = lines[:, :, :-2] + 2 * lines[:, :, 1:-1] + lines[:, :, 2:]
     down = columns[..., :-2] + 2 * columns[..., 1:-1] + columns[..., 2:]
-    size = across.abs() + down.abs()
+    rising = across * down < 0
+    across, down = across.abs_(), down.abs_()
+    size = across + down
     around = F.pad(size, (1, 1, 1, 1))
 
     def near(row: int, column: int) -> Tensor:
         return _at(around, 1 + row, 1 + column, size)
 
-    level, steep = (down.abs() < across.abs() * TAN[0]), (down.abs() > across.abs() * TAN[1])
-    rising = across * down < 0
-    # the larger of its two neighbours along the gradient; a tie goes to the second one of a row or column
-    peak = torch.where(
-        level,
-        (size > near(0, -1)) & (size >= near(0, 1)),
-        torch.where(
-            steep,
-            (size > near(-1, 0)) & (size >= near(1, 0)),
-            torch.where(rising, (size > near(-1, 1)) & (size > near(1, -1)), (size > near(-1, -1)) & (size > near(1, 1))),
-        ),
+    level, steep = down < across * TAN[0], down > across * TAN[1]
+    slanted = ~(level | steep)
+    along = (  # where the gradient leads so, larger than the first neighbour there and the second, to which a tie in a row or column goes
+        (level, near(0, -1), size >= near(0, 1)),
+        (steep, near(-1, 0), size >= near(1, 0)),
+        (slanted & rising, near(-1, 1), size > near(1, -1)),
+        (slanted & ~rising, near(-1, -1), size > near(1, 1)),
     )
-    weak, edge = peak & (size > WEAK), peak & (size > STRONG)
+    peak = torch.zeros_like(level)
+    for leads, first, beats_second in along:
+        peak |= (size > first).bitwise_and_(beats_second).bitwise_and_(leads)
+    weak, around = peak & (size > WEAK), F.pad(peak & (size > STRONG), (1, 1, 1, 1))
+    edge = around[..., 1:-1, 1:-1]
     while True:  # weak peaks count where they hang together with strong ones
-        around = F.pad(edge, (1, 1, 1, 1))
-        lines = around[:, :, :-2] | around[:, :, 1:-1] | around[:, :, 2:]
-        grown = weak & (lines[..., :-2] | lines[..., 1:-1] | lines[..., 2:])
+        lines = (around[:, :, :-2] | around[:, :, 1:-1]).bitwise_or_(around[:, :, 2:])
+        grown = (lines[..., :-2] | lines[..., 1:-1]).bitwise_or_(lines[..., 2:]).bitwise_and_(weak)
         if torch.equal(grown, edge):
-            return edge
-        edge = grown
+            return grown
+        edge.copy_(grown)
 
 
 def outline_distance(outline: Tensor, dtype: torch.dtype) -> Tensor:
     """Euclidean distance of each pixel to the nearest outline pixel, cut at 20: [B,1,H,W] bool -> float."""
-    squared = torch.where(outline, 0.0, float(FAR**2)).to(dtype)
+    squared = torch.where(outline, 0, FAR**2).to(torch.int16)  # half the memory of floats, and as exact
     for dim in (2, 3):  # the squared distance is the least over shifts of rows, then of columns
         field, squared = squared, squared.clone()
         for step in range(1, min(FAR, field.shape[dim])):
-            if step**2 >= float(squared.amax()):
+            if step**2 >= int(squared.amax()):
                 break
             length = field.shape[dim] - step
             here, there = squared.narrow(dim, step, length), squared.narrow(dim, 0, length)
             torch.minimum(here, field.narrow(dim, 0, length) + step**2, out=here)
             torch.minimum(there, field.narrow(dim, step, length) + step**2, out=there)
-    return squared.sqrt().clamp(max=FAR)
+    return squared.to(dtype).sqrt()
 
 
 def equalised(levels: Tensor) -> Tensor:

@@ -109,10 +109,11 @@ def loss_by_draws(model: nn.Module, images, labels, make, draws: int) -> tuple[f
     """Mean loss of the images that ``make(seed)`` attacks, over so many draws, and its standard error."""
     found = []
     for seed in range(draws):
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            found.append(F.cross_entropy(model(make(seed).detach()), labels).item())
+        torch.manual_seed(seed)  # theirs draws from the global state
+        attacked = make(seed)
         model.requires_grad_(False)
+        with torch.no_grad():
+            found.append(F.cross_entropy(model(attacked), labels).item())
     return float(np.mean(found)), float(np.std(found, ddof=1) / draws**0.5)
 
 
