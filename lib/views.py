@@ -65,11 +65,15 @@ def at_full_precision(function: Callable[..., T]) -> Callable[..., T]:
     return exact
 
 
-def random_view(images: Tensor, views: Views, generator: Generator) -> Tensor:
-    """One augmented view of every image; [B, 3, H, W] in [0, 1] -> the same shape and range."""
+def random_view(images: Tensor, views: Views, generator: Generator, half: bool = False) -> Tensor:
+    """One augmented view of every image; [B, 3, H, W] in [0, 1] -> the same shape, range and type.
+
+    ``half``: colours are changed in float16, right to about one level of 255: half the memory that a GPU has to move.
+    """
     x = random_crop(images, views.crop, views.rotation, generator)
+    x = x.half() if half else x
     x = hue_jitter(x, views.hue, generator) if views.hue else x
-    x = colour_jitter(x, views.colour, views.grey, generator)
+    x = colour_jitter(x, views.colour, views.grey, generator).to(images.dtype)
     return random_blur(x, views.blur, generator) if views.blur else x
 
 
@@ -157,11 +161,13 @@ def colour_jitter(images: Tensor, strength: float, grey: float, generator: Gener
     ranges = ((1 - strength, 1 + strength),) * 3 + ((0, 1),)
     brightness, contrast, saturation, draw = uniforms(images, ranges, generator)[:, :, None, None]
     saturation = saturation.masked_fill(draw < grey, 0.0)
-    luma_of = constant(GREY, images.device, images.dtype).view(1, 1, 3)
-    mean = brightness * (luma_of.mT * images.mean((2, 3)).unsqueeze(2)).sum(1, keepdim=True)  # grey: what contrast shrinks towards
-    own = saturation * torch.eye(3, device=images.device, dtype=images.dtype)
+    exact = torch.promote_types(images.dtype, torch.float32)  # for the few numbers of each image
+    luma_of = constant(GREY, images.device, exact).view(1, 1, 3)
+    mean = brightness * (luma_of.mT * images.mean((2, 3), dtype=exact).unsqueeze(2)).sum(1, keepdim=True)  # contrast shrinks towards it
+    own = saturation * torch.eye(3, device=images.device, dtype=exact)
     colours = brightness * contrast * (own + (1 - saturation) * luma_of)  # [B,3,3]
     offset = (mean * (1 - contrast)).expand(-1, 3, 1)  # grey has no saturation
+    offset, colours = offset.to(images.dtype), colours.to(images.dtype)
     return torch.baddbmm(offset, colours, images.flatten(2)).view_as(images).clamp_(0, 1)
 
 
@@ -173,7 +179,8 @@ def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
     chroma = torch.sub(value, least, out=least)
     hue = torch.where(value == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4))
     hue = torch.where(value == red, green - blue, hue)  # times chroma
-    hue = torch.addcdiv(6 * turn, hue, chroma.clamp(min=1e-30), out=hue).remainder_(6)  # grey has no hue and no chroma: any will do
+    least = max(1e-30, torch.finfo(images.dtype).tiny)  # grey has no hue and no chroma: any will do
+    hue = torch.addcdiv((6 * turn).to(images.dtype), hue, chroma.clamp(min=least), out=hue).remainder_(6)
     # as the hue goes around, each channel falls from the largest value to the least and rises again, along ramps of a sixth
     centre, outward, height = (
         constant(numbers, images.device, images.dtype).view(1, 3, 1, 1)

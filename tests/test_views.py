@@ -274,3 +274,14 @@ def test_views_are_exact_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         half = random_view(images, views, seeded(1))
     assert half.dtype == torch.float32 and torch.equal(half, exact)
+
+
+@pytest.mark.parametrize("colour, hue", [(0.4, 0.2), (0.0, 0.5), (0.8, 0.0)])
+def test_colours_in_half_precision_are_those_of_single_but_for_its_steps(colour, hue):
+    views = Views(colour=colour, hue=hue, grey=0.2)
+    images = pictures(16)
+    images[0] = 0.3  # grey: no hue, no chroma
+    exact, half = (random_view(images, views, seeded(1), half) for half in (False, True))
+    assert half.dtype == torch.float32 and torch.isfinite(half).all() and not torch.equal(half, exact)
+    assert (half - exact).abs().max() < 1.5 / 255 and (half - exact).abs().mean() < 0.2 / 255
+    assert (half[0].amax(0) - half[0].amin(0)).max() < 2 / 2048

@@ -172,10 +172,12 @@ class ClipPairs(nn.Module):
     @torch.no_grad()
     def forward(self, batch: ClipBatch, generator: Generator) -> Pairs:
         """Swap, cover a part, augment, cut and mix: [B, k, 3, H, W] -> :class:`Pairs`, in one go for all clips."""
-        with torch.autocast(batch.images.device.type, enabled=False):  # places and pixels, which half precision would round
-            return self._made(batch, generator)
+        kind = batch.images.device.type
+        half = kind == "cuda" and torch.is_autocast_enabled(kind)  # what is seen in half precision may be coloured in it
+        with torch.autocast(kind, enabled=False):  # places and pixels, which half precision would round
+            return self._made(batch, generator, half)
 
-    def _made(self, batch: ClipBatch, generator: Generator) -> Pairs:
+    def _made(self, batch: ClipBatch, generator: Generator, half: bool) -> Pairs:
         settings, pairs = self.settings, 2 if self.hard_neg else 1
         order = [2 * i for i in range(pairs)] + [2 * i + 1 for i in range(pairs)]  # A, N, P, Q
         frames = torch.cat([batch.images[:, k] for k in order])
@@ -185,7 +187,7 @@ class ClipPairs(nn.Module):
         if settings.face_swap:
             second, second_places, failed = self._swapped(batch, frames[half:], landmarks[half:], generator)
             seen, places = torch.cat([frames[:half], second]), torch.cat([landmarks[:half], second_places])
-        seen = self._augmented(seen, places, generator)
+        seen = self._augmented(seen, places, generator, half)
         if settings.cut_mix:
             seen[half:] = cut_mix(seen[half:], settings.mix_probability, generator)
         return Pairs(seen, frames, landmarks, batch.clip.repeat(pairs), failed)
@@ -198,13 +200,13 @@ class ClipPairs(nn.Module):
         failed = (wanted & ~swapped.done).sum() / wanted.sum().clamp(min=1)
         return swapped.images, swapped.landmarks, failed
 
-    def _augmented(self, images: Tensor, landmarks: Tensor | None, generator: Generator) -> Tensor:
+    def _augmented(self, images: Tensor, landmarks: Tensor | None, generator: Generator, half: bool) -> Tensor:
         if self.settings.part_mask:
             draws = torch.rand(2, len(images), generator=generator, device=images.device)
             drawn = self.parts.repeat_interleave(len(images) // 2) if self.released else (draws[0] * len(MASKED)).long()
             images = cover_part(images, landmarks, drawn, draws[1] < self.settings.part_mask)
         if not self.released:
-            return random_view(images, self.view_config, generator)
+            return random_view(images, self.view_config, generator, half)
         # the published swap trainer reads BGR and never converts it
         return released_views(images.flip(1) if self.settings.face_swap else images, generator)
 
