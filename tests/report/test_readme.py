@@ -149,3 +149,10 @@ def test_the_attacks_are_counted_as_the_code_has_them():
     assert f"| {len(CORRUPTIONS)} corruptions, {count} attacks, " in text
     assert f"AutoAttack is {counted(len(PARTS))} of them in turn" in text
     assert f"{counted(len(STRONG)).capitalize()} stronger ones are measured" in text and f"and {counted(len(PARTS_OF_M))} on M" in text
+
+
+def test_what_labels_and_the_attack_would_keep_is_what_the_study_measured():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    study = pd.read_csv(ROOT / "reports/expression_under_attack.csv").set_index(["encoder", "condition"])
+    kept = study.loc[("head trained with labels against PGD, on pixels", "pgd 8/255"), "accuracy"]
+    assert f"trained *with* labels against the attack keeps {kept:.0f} of 100" in text
