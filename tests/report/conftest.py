@@ -229,7 +229,14 @@ def make_panels(encoders=tuple(ENCODERS), seed=0) -> dict:
 def make_run() -> dict:
     """What was run, as notebook 04 hands it over."""
     return {
-        "params": {"seed": 0, "pretrain": {"epochs": 8, "batch_size": 192}},
+        "params": {
+            "seed": 0,
+            "demo": {"pretrain_identities": 20, "clips_per_identity": 3, "frames_per_clip": 50},
+            "prepare": {"image_size": 24},
+            "network": {"backbone": "resnet10t"},
+            "schedule": {"epochs": 8, "batch_size": 192},
+            "methods": {"simclr": {"method": "simclr"}, "dar_sfrl": {"epochs": 5}},
+        },
         "versions": {"python": "3.11", "torch": "2.14"},
         "machine": "2 CPU cores, no GPU",
         "stages": [("demo", 62.0), ("pretrain dar_sfrl", 190.0), ("probe dar_sfrl", 31.0)],

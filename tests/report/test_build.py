@@ -99,7 +99,7 @@ def test_page_says_what_was_found_and_run(built):
     assert len(re.findall(r"<ul>.*?</ul>", box, re.DOTALL)) == 1 and said.lead in box
     for term, meaning in DEFINITIONS:
         assert f"<em>{term}</em>: {meaning}" in unescape(page)
-    assert "pretrain.batch_size" in page and "2 CPU cores" in page and "3 min 10 s" in page
+    assert "schedule.batch_size" in page and "2 CPU cores" in page and "3 min 10 s" in page
     assert "What this is not" in page and "rendered faces" in page.lower()
 
 

@@ -32,13 +32,8 @@ EMPTY = "".join(f"# A\n<!-- {name}: {readme.MAKER} -->\nstale text\n<!-- end of 
 @pytest.fixture
 def checkout(tmp_path, results, run):
     """A folder with reports/ of invented results and a README with empty blocks."""
-    params = {
-        "demo": {"pretrain_identities": 20, "clips_per_identity": 3, "frames_per_clip": 50}, "prepare": {"image_size": 24},
-        "network": {"backbone": "resnet10t"}, "schedule": {"epochs": 8, "batch_size": 64},
-        "methods": {"simclr": {"method": "simclr"}, "dar_sfrl": {"epochs": 5}},
-    }  # fmt: skip
     write_results(results, tmp_path / "reports" / readme.RESULTS)
-    (tmp_path / "reports" / readme.RUN).write_text(json.dumps(run | {"attack_eps": 8.0, "params": params}))
+    (tmp_path / "reports" / readme.RUN).write_text(json.dumps(run | {"attack_eps": 8.0}))
     (tmp_path / "README.md").write_text(EMPTY)
     return tmp_path
 
@@ -54,7 +49,7 @@ def test_numbers_are_those_of_the_results(checkout, results):
     assert text.count("- holds: ") + text.count("- **does not hold**: ") == len(compute_claims(results))
     assert "4 min 43 s" in text and "2 CPU cores" in text  # 62 + 190 + 31 s
     assert "| 20 rendered people, 3 clips of 50 frames each: 3,000 images of 24 px, no label |" in text
-    assert "| 8 epochs (DAR-SFRL (corrected) 5), 64 images a step" in text
+    assert "| 8 epochs (DAR-SFRL (corrected) 5), 192 images a step" in text
     types = {c for c in results[results.family == "corruption"].condition if not c.startswith(("mean", "worst"))}
     assert f"| {len(types)} corruption types at 5 severities, 8 attacks of 8/255 |" in text
     assert "stale text" not in text and text.count("# A\n") == 2 and text.endswith("B\n")
