@@ -16,6 +16,7 @@ import yaml
 
 from lib.datasets import DATASETS, about, check_options, reader_of
 from lib.methods import METHODS
+from lib.methods.dar_sfrl import DarSfrlConfig
 from lib.models.checks import LEAST_SIDE
 from lib.models.controls import KINDS
 from lib.models.encoder import Encoder, EncoderConfig
@@ -250,9 +251,13 @@ def _parse_top(tree) -> Params:
     params = Params(**values)
     for key in params.methods:
         try:
-            params.schedule_of(key)
+            schedule = params.schedule_of(key)
         except ValueError as error:
             raise ParamsError(f"{group(key)}.{key}.epochs: {error}") from None
+        entry, size = params.methods[key], schedule.batch_size
+        if isinstance(entry.config, DarSfrlConfig) and entry.config.variant == "corrected" and size % 2:
+            where = f"{group(key)}.{key}" if entry.batch_size else "schedule"
+            raise ParamsError(f"{where}.batch_size: DAR-SFRL ({key}) pairs the images of a batch: expected an even number, got {size}")
     return params
 
 

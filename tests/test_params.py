@@ -148,6 +148,8 @@ def test_a_good_file_gives_typed_values(write):
         ("methods.plain.epochs", True, ["methods.plain.epochs: expected an integer >= 1", "got True"]),
         ("methods.plain.epochs", None, ["methods.plain.epochs: expected an integer >= 1", "got None"]),
         ("methods.plain.batch_size", 1, ["methods.plain.batch_size: expected an integer >= 2 (or no such key", "got 1"]),
+        ("schedule.batch_size", 7, ["schedule.batch_size: DAR-SFRL (restoring) pairs the images of a batch: expected an even number, got 7"]),
+        ("methods.restoring.batch_size", 9, ["methods.restoring.batch_size: DAR-SFRL (restoring) pairs", "even number, got 9"]),
         ("methods.plain.batch_size", "64", ["methods.plain.batch_size: expected an integer >= 2", "got '64'"]),
         ("schedule.precision", "float16", ["schedule.precision", "'float32' or 'bfloat16'", "'float16'"]),
         ("probe.attacks", ["pdg"], ["probe.attacks", "pgd", "pdg"]),

@@ -183,13 +183,13 @@ class ClipPairs(nn.Module):
         frames = torch.cat([batch.images[:, k] for k in order])
         landmarks = None if batch.landmarks is None else torch.cat([batch.landmarks[:, k] for k in order])
         seen, places, failed = frames, landmarks, None
-        half = len(frames) // 2
+        middle = len(frames) // 2
         if settings.face_swap:
-            second, second_places, failed = self._swapped(batch, frames[half:], landmarks[half:], generator)
-            seen, places = torch.cat([frames[:half], second]), torch.cat([landmarks[:half], second_places])
+            second, second_places, failed = self._swapped(batch, frames[middle:], landmarks[middle:], generator)
+            seen, places = torch.cat([frames[:middle], second]), torch.cat([landmarks[:middle], second_places])
         seen = self._augmented(seen, places, generator, half)
         if settings.cut_mix:
-            seen[half:] = cut_mix(seen[half:], settings.mix_probability, generator)
+            seen[middle:] = cut_mix(seen[middle:], settings.mix_probability, generator)
         return Pairs(seen, frames, landmarks, batch.clip.repeat(pairs), failed)
 
     def _swapped(self, batch: ClipBatch, faces: Tensor, places: Tensor, generator: Generator):

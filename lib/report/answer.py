@@ -56,8 +56,11 @@ def _verdict(main: list[tuple[str, str]], found: dict[tuple[str, str], list[Clai
     labels = "; ".join(names.task_label(*block) for block in main)
     tasks = f"the {counted(len(main), 'task')} the statements are about ({labels})"
     against = _against_plain([of_main])
+    compared = [f"{family}s" for family in FAMILIES if any(claim.key.endswith(f"_{family}_vs_{PLAIN}") for claim in against)]
+    lacking = [f"{family}s" for family in FAMILIES if f"{family}s" not in compared]
     if all(claim.holds for claim in of_main):
-        said = f"Yes, better than {plain}, on {tasks}"
+        under = f" under {joined(compared)} ({joined(lacking)} were not compared)" if lacking else ""
+        said = f"Yes, better than {plain}{under}, on {tasks}"
     elif any(claim.holds for claim in against):
         said = f"In part: on {tasks}, {_failing(of_main)}"
     else:

@@ -49,7 +49,6 @@ CHECKS = {  # condition of the family 'check': (meaning, severity)
 }
 
 
-
 def _several(words) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
@@ -143,7 +142,7 @@ FILES = (  # (which files, what they are, what writes them)
     ("aunce/*", "AUNCE beside weighted cross-entropy, with and without label noise", f"`{BENCH}study_aunce`; tuning.csv: `--tune`"),
     ("ssl_fer/*", "SSL-FER's ablation, and its table with the published numbers; results.csv has the columns below",
      f"`{BENCH}study_ssl_fer`"),
-    ("seeds/*", "the demo's encoders with further seeds: summaries (columns as below), and the comparisons on each seed",
+    ("seeds/*", "the demo's encoders with further seeds: summaries (columns as below), and the comparisons on each seed; log.txt: of two starts",
      "`python -m tests.benchmarks.study_seeds`"),
     ("gpu/*", "results (columns as below) and logs of runs on an NVIDIA H200",
      f"`{BENCH}bench_device`, `bench_aunce`, `bench_nt_xent_memory`, `bench_ssl_step`, each with `--device cuda`"),

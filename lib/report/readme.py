@@ -22,6 +22,7 @@ from lib.report.seeds import in_a_sentence
 from lib.report.summary import Scores
 from lib.report.wording import joined
 from lib.results import KEY_COLUMNS, read_results
+from lib.workplace import DEMO
 
 MAKER = "written by python -m lib.report.readme"
 RESULTS, RUN, SEEDS = "results.csv", "run.json", "seeds/results.csv"
@@ -50,7 +51,8 @@ def _of_seeds(results, path: Path) -> list[str]:
     keys = [name for name in KEY_COLUMNS if name != "severity"]
     both = several.merge(results[results["severity"].fillna(0).eq(0)], on=keys, suffixes=("", "_run"))
     same = set(results["seed"]) <= set(several["seed"]) and len(both) and both["value"].eq(both["value_run"]).all()
-    return [f"{in_a_sentence(several)} See [seeds.md](reports/seeds/seeds.md).", ""] if same else []
+    said = in_a_sentence(several) if same else ""
+    return [f"{said} See [seeds.md](reports/seeds/seeds.md).", ""] if said else []
 
 
 def _results(results, run: dict, seeds: list[str]) -> str:
@@ -72,7 +74,7 @@ def _results(results, run: dict, seeds: list[str]) -> str:
     listed = [said.lead, "", *(f"- {point}" for point in said.points), ""] if said.points else []
     words = f"What the words mean: {'; '.join(f'*{term}*: {meaning}' for term, meaning in DEFINITIONS)}."
     return "\n".join(
-        [f"**{said.verdict}**", "", *listed, *seeds, *(f"| {line} |" for line in lines), "",
+        [f"**{said.verdict}**", "", *seeds, *listed, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent, drops in points (mean over all corruptions and severities; mean over the attacks at "
          f"{run['attack_eps']:g}/255, of the attacked images alone: their clean score is drop + left), in brackets 95% "
          f"intervals over people. {facts}. What stands in `results.csv`: [reports/README.md](reports/README.md).", "",
@@ -85,6 +87,7 @@ def _demo(results, run: dict) -> str:
     """The size of the committed run in a table, so that nobody takes the demo for the paper."""
     scores, params = Scores(results), run["params"]
     demo, size, schedule = params["demo"], params["prepare"]["image_size"], params["schedule"]
+    own = params["prepare"]["dataset"] == DEMO
     people, clips, frames = (demo[name] for name in ("pretrain_identities", "clips_per_identity", "frames_per_clip"))
     epochs = [f"{names.look(name).label} {own}" for name, entry in params["methods"].items() if (own := entry.get("epochs"))]
     kinds = {family: {c for block in scores.blocks() for c in scores.conditions(*block, family)} for family in ("corruption", "attack")}
@@ -93,7 +96,7 @@ def _demo(results, run: dict) -> str:
     measured = f"{len(kinds['corruption'])} corruption types at {severities} severities, {len(kinds['attack'])} attacks"
     seconds = duration(sum(float(seconds) for _, seconds in run["stages"]))
     rows = (
-        ("learnt from", f"{people} rendered people, {clips} clips of {frames} frames each: {images}, no label"),
+        ("learnt from", f"{people} rendered people, {clips} clips of {frames} frames each: {images}" if own else params["prepare"]["dataset"]),
         ("tested on", "; ".join(f"{names.task_label(*block)}: {scores.all_facts(*block)}" for block in scores.blocks())),
         ("backbone", f"{params['network']['backbone']}, the same for all methods (`network` in params.yaml)"),
         ("training", f"{schedule['epochs']} epochs{f' ({joined(epochs)})' if epochs else ''}, {schedule['batch_size']} images a step"),

@@ -3,10 +3,13 @@
 The results are those of reports/seeds (tests/benchmarks/study_seeds.py): the summaries of several seeds, the committed run's among them.
 """
 
+import re
+
 import pandas as pd
 from scipy import stats
 
 from lib.report import names
+from lib.report.answer import answer
 from lib.report.claim import ADVERSARIAL, OURS, PLAIN
 from lib.report.claims import compared_blocks
 from lib.report.drop_claims import drop_claims
@@ -27,14 +30,17 @@ def summaries(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
     return results[wanted & results["method"].isin(methods) & results["metric"].isin(["accuracy", "f1", "drop"])]
 
 
-def report(results: pd.DataFrame, eps: float) -> str:
-    """seeds.md: every encoder with the interval over people and seeds, each seed, and the comparisons of the report."""
+def report(results: pd.DataFrame, eps: float, own: int) -> str:
+    """seeds.md: every encoder with the interval over people and seeds, each seed, and the comparisons of the report.
+
+    ``own``: the seed of the committed run.
+    """
     scores, seeds = Scores(results), sorted(results["seed"].unique())
     drawn = [m for m in names.ordered(scores.methods()) if results.loc[results["method"] == m, "seed"].nunique() > 1]
     blocks = [block for block in scores.blocks() if scores.people(*block) >= FEWEST]
     lines = [
         "# Seeds", "",
-        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {seeds[0]} is the committed"
+        f"The demo's encoders trained with the seeds {', '.join(map(str, seeds))} on the same faces; seed {own} is the committed"
         f" run. Scores in percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255."
         f" In brackets 95% intervals: people, joined with Student's t over seeds; behind them each seed's value. {len(seeds)} seeds make"
         f" wide intervals: t with {len(seeds) - 1} degrees of freedom is {stats.t.ppf(0.975, len(seeds) - 1):.1f}. Minutes of training on"
@@ -47,7 +53,8 @@ def report(results: pd.DataFrame, eps: float) -> str:
             cells = (_cell(scores, results, method, block, *cell) for _, *cell in CELLS)
             lines.append(f"| {names.look(method).label} | {' | '.join(cells)} |")
         lines += ["", *(f"- {sentence}" for sentence in comparisons(results, *block))]
-    lines[3:3] = ["", in_a_sentence(results)]
+    if said := in_a_sentence(results):
+        lines[3:3] = ["", said]
     return "\n".join([*lines, ""])
 
 
@@ -68,14 +75,10 @@ def of_each_seed(results: pd.DataFrame, method: str, block: tuple[str, str], fam
 
 def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
     """The report's comparisons on one task: on how many seeds each holds, and what is left between the encoders over seeds."""
-    seeds = sorted(results["seed"].unique())
-    each = {seed: {claim.key: claim for claim in drop_claims(Scores(results[results["seed"] == seed]), task, dataset)} for seed in seeds}
-    joined = drop_claims(Scores(results), task, dataset)
-    said = []
-    for claim in joined:
-        holds = [seed for seed in seeds if each[seed][claim.key].holds]
-        on_mean = "holds" if claim.holds else "does not hold"
-        said.append(f"{claim.title}: holds on {len(holds)} of {len(seeds)} seeds, {on_mean} on their mean.")
+    said = [
+        f"{title}: holds on {sum(holds)} of {len(holds)} seeds, {'holds' if on_mean else 'does not hold'} on their mean."
+        for title, (holds, on_mean) in _held(results, [(task, dataset)]).items()
+    ]
     for one, other in PAIRS:
         parts = []
         for what, family, condition, metric in CELLS:
@@ -84,26 +87,43 @@ def comparisons(results: pd.DataFrame, task: str, dataset: str) -> list[str]:
                 mean, low, high = t_interval(apart[0] - apart[1])
                 parts.append(f"{what} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
         if parts:
-            pair = f"{names.look(one).label} less {names.look(other).label}"
+            pair = f"{names.look(one).label} minus {names.look(other).label}"
             said.append(f"{pair}, seed by seed, Student's t over seeds: {'; '.join(parts)}.")
     return said
 
 
+def _held(results: pd.DataFrame, blocks: list[tuple[str, str]]) -> dict[str, tuple[list[bool], bool]]:
+    """Title of a comparison -> whether it holds on each seed, and on their mean; of those that every seed has."""
+    each = [Scores(results[results["seed"] == seed]) for seed in sorted(results["seed"].unique())]
+    found = [{claim.title: claim.holds for block in blocks for claim in drop_claims(scores, *block)} for scores in (*each, Scores(results))]
+    return {title: ([held[title] for held in found[:-1]], on_mean) for title, on_mean in found[-1].items() if all(title in h for h in found)}
+
+
 def in_a_sentence(results: pd.DataFrame) -> str:
-    """Of the comparisons on the main tasks, how many hold on every seed, and which do not."""
+    """What the report's verdict would be on each seed and on their mean, and which comparisons on the main tasks not every seed holds.
+
+    Empty where nothing was compared.
+    """
     seeds, blocks = sorted(results["seed"].unique()), compared_blocks(Scores(results))
-    found, claims = [Scores(results[results["seed"] == seed]) for seed in seeds], {}
-    for scores in found:
-        for block in blocks:
-            for claim in drop_claims(scores, *block):
-                claims.setdefault(claim.title, []).append(claim.holds)
-    failed = [f"{title} ({sum(holds)} of {len(seeds)} seeds)" for title, holds in claims.items() if not all(holds)]
+    held = _held(results, blocks)
+    if not held:
+        return ""
+    verdicts = [f"seed {seed} {_verdict(results[results['seed'] == seed])}" for seed in seeds]
+    failed = [
+        f"{title} ({sum(holds)} of {len(seeds)} seeds{'' if on_mean else ', nor on their mean'})"
+        for title, (holds, on_mean) in held.items() if not all(holds)
+    ]  # fmt: skip
     tasks = joined([names.task_label(*block) for block in blocks])
     said = (
-        f"Trained with the seeds {joined(list(map(str, seeds)))}: of the {len(claims)} comparisons on {tasks}"
-        f" {len(claims) - len(failed)} hold on every seed"
+        f"The verdict seed by seed: {joined(verdicts)}; on their mean {_verdict(results)}. Of the {len(held)} comparisons on {tasks}"
+        f" {len(held) - len(failed)} hold on every seed"
     )
     return f"{said}; not on every one: {'; '.join(failed)}." if failed else f"{said}."
+
+
+def _verdict(results: pd.DataFrame) -> str:
+    """'yes', 'in part' or 'no'."""
+    return re.match("yes|in part|no", answer(results).verdict.lower()).group()
 
 
 def t_interval(values: pd.Series) -> tuple[float, float, float]:

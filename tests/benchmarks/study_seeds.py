@@ -150,7 +150,7 @@ def write(found: pd.DataFrame, said: list[str], seeds: list[int]) -> None:
     results = pd.concat([summaries(frame, methods) for frame in (committed, found)], ignore_index=True)
     write_results(results, OUT / "results.csv")
     with write_aside(OUT / "seeds.md") as aside:
-        aside.write_text(report(read_results(OUT / "results.csv"), params.probe.eps), encoding="utf-8")
+        aside.write_text(report(read_results(OUT / "results.csv"), params.probe.eps, params.seed), encoding="utf-8")
     about = {
         "command": f"python -m tests.benchmarks.study_seeds --seeds {' '.join(map(str, seeds))}",
         "machine": machine(), "versions": versions(),

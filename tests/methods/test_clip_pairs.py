@@ -9,7 +9,7 @@ from lib.datasets import FaceTable
 from lib.degrade.occluders import MEAN_FACE
 from lib.loading import ClipBatch
 from lib.methods.clip_pairs import ClipPairs, ClipSettings, NegativeSettings, released_views
-from lib.views import Views
+from lib.views import Views, random_view
 
 STILL = Views(crop=1.0, rotation=0, colour=0.0, grey=0)
 PLAIN = {"fps": 1.0, "part_mask": 0.0}
@@ -128,6 +128,14 @@ def test_released_face_swap_trains_on_bgr():
         made = ClipPairs(settings, STILL)(ClipBatch(red, landmarks, torch.arange(400)), draw(0))
         colour = made.first.mean((0, 2, 3))  # hues turn both ways alike
         assert (colour[2] > colour[0] + 0.2) if face_swap else (colour[0] > colour[2] + 0.2)
+
+
+def test_on_a_cpu_views_are_those_of_single_precision():
+    faces = batch(4, 2, side=32)
+    textured = faces.images * torch.rand(4, 2, 3, 32, 32, generator=draw(1))
+    views, frames = Views(hue=0.1), torch.cat([textured[:, 0], textured[:, 1]])
+    made = ClipPairs(ClipSettings(**PLAIN), views)(ClipBatch(textured, faces.landmarks, faces.clip), draw(0))
+    assert torch.equal(torch.cat([made.first, made.second]), random_view(frames, views, draw(0)))
 
 
 def test_half_precision_changes_no_pixel():

@@ -85,7 +85,7 @@ def test_a_gpu_is_waited_for_once_and_only_after_images_that_passed():
         assert WAITS == ["tolist"]
 
 
-def test_nothing_of_it_is_in_the_weights_and_copies_look_for_themselves(encoder):
+def test_nothing_of_it_is_in_the_weights_and_a_cpu_looks_at_what_copies_are_given(encoder):
     keys = set(encoder.state_dict())
     encoder(GOOD)
     assert set(encoder.state_dict()) == keys == set(Encoder(TINY).state_dict())

@@ -232,7 +232,7 @@ def make_run() -> dict:
         "params": {
             "seed": 0,
             "demo": {"pretrain_identities": 20, "clips_per_identity": 3, "frames_per_clip": 50},
-            "prepare": {"image_size": 24},
+            "prepare": {"dataset": "demo", "image_size": 24},
             "network": {"backbone": "resnet10t"},
             "schedule": {"epochs": 8, "batch_size": 192},
             "methods": {"simclr": {"method": "simclr"}, "dar_sfrl": {"epochs": 5}},
