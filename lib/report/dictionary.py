@@ -146,7 +146,6 @@ FILES = (  # (which files, what they are, what writes them)
      "`python -m tests.benchmarks.study_seeds`"),
     ("gpu/*", "results (columns as below) and logs of runs on an NVIDIA H200",
      f"`{BENCH}bench_device`, `bench_aunce`, `bench_nt_xent_memory`, `bench_ssl_step`, each with `--device cuda`"),
-    ("notebooks/*", "executed copies of the notebooks; not committed, but for the folder, which papermill wants to be there", "`dvc repro`"),
     ("benchmarks.md", "what all these measurements say, and what was aimed at", "by hand; it names the script of each number"),
 )  # fmt: skip
 
