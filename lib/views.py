@@ -179,8 +179,8 @@ def hue_jitter(images: Tensor, largest: float, generator: Generator) -> Tensor:
     chroma = torch.sub(value, least, out=least)
     hue = torch.where(value == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4))
     hue = torch.where(value == red, green - blue, hue)  # times chroma
-    least = max(1e-30, torch.finfo(images.dtype).tiny)  # grey has no hue and no chroma: any will do
-    hue = torch.addcdiv((6 * turn).to(images.dtype), hue, chroma.clamp(min=least), out=hue).remainder_(6)
+    smallest = max(1e-30, torch.finfo(images.dtype).tiny)  # grey has no hue and no chroma: any will do
+    hue = torch.addcdiv((6 * turn).to(images.dtype), hue, chroma.clamp(min=smallest), out=hue).remainder_(6)
     # as the hue goes around, each channel falls from the largest value to the least and rises again, along ramps of a sixth
     centre, outward, height = (
         constant(numbers, images.device, images.dtype).view(1, 3, 1, 1)

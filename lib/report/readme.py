@@ -18,7 +18,7 @@ from lib.report import names
 from lib.report.answer import answer
 from lib.report.claims import DEFINITIONS, compute_claims, main_blocks
 from lib.report.html import duration
-from lib.report.seeds import in_a_sentence
+from lib.report.seeds import in_a_sentence, verdict_in_short
 from lib.report.summary import Scores
 from lib.report.wording import joined
 from lib.results import KEY_COLUMNS, read_results
@@ -52,7 +52,11 @@ def _of_seeds(results, path: Path) -> list[str]:
     both = several.merge(results[results["severity"].fillna(0).eq(0)], on=keys, suffixes=("", "_run"))
     same = set(results["seed"]) <= set(several["seed"]) and len(both) and both["value"].eq(both["value_run"]).all()
     said = in_a_sentence(several) if same else ""
-    return [f"{said} See [seeds.md](reports/seeds/seeds.md).", ""] if said else []
+    if not said:
+        return []
+    count, over = several["seed"].nunique(), verdict_in_short(several)
+    bold = [f'**That is one seed; over {count} seeds the answer is "{over}".**', ""] if over != verdict_in_short(results) else []
+    return [*bold, f"{said} See [seeds.md](reports/seeds/seeds.md).", ""]
 
 
 def _results(results, run: dict, seeds: list[str]) -> str:

@@ -108,21 +108,21 @@ def in_a_sentence(results: pd.DataFrame) -> str:
     held = _held(results, blocks)
     if not held:
         return ""
-    verdicts = [f"seed {seed} {_verdict(results[results['seed'] == seed])}" for seed in seeds]
+    verdicts = [f"seed {seed} {verdict_in_short(results[results['seed'] == seed])}" for seed in seeds]
     failed = [
         f"{title} ({sum(holds)} of {len(seeds)} seeds{'' if on_mean else ', nor on their mean'})"
         for title, (holds, on_mean) in held.items() if not all(holds)
     ]  # fmt: skip
     tasks = joined([names.task_label(*block) for block in blocks])
     said = (
-        f"The verdict seed by seed: {joined(verdicts)}; on their mean {_verdict(results)}. Of the {len(held)} comparisons on {tasks}"
+        f"The verdict seed by seed: {joined(verdicts)}; on their mean {verdict_in_short(results)}. Of the {len(held)} comparisons on {tasks}"
         f" {len(held) - len(failed)} hold on every seed"
     )
     return f"{said}; not on every one: {'; '.join(failed)}." if failed else f"{said}."
 
 
-def _verdict(results: pd.DataFrame) -> str:
-    """'yes', 'in part' or 'no'."""
+def verdict_in_short(results: pd.DataFrame) -> str:
+    """What the report's verdict begins with: 'yes', 'in part' or 'no'."""
     return re.match("yes|in part|no", answer(results).verdict.lower()).group()
 
 
