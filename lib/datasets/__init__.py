@@ -1,12 +1,12 @@
 """Face data sets: official layouts on disk -> one table. A new set is one new file here and one line in DATASETS."""
 
-import inspect
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from lib.datasets import affectnet, au_lists, bp4d, disfa, disfa_plus, fer2013, ferplus, folder, lfw, orl, rafdb, rendered, voxceleb
 from lib.datasets.completeness import read_everything
 from lib.datasets.errors import DatasetError
+from lib.datasets.options import check_against
 from lib.datasets.table import FaceTable
 
 DATASETS = {
@@ -41,10 +41,11 @@ def open_dataset(name: str, root: str | Path, check: bool = False, **options) ->
     names all that cannot be read. ``options`` are those of the set's own ``open_set``, such as ``image_size=(H, W)``.
 
     Raises:
-        ValueError: an option that this set does not have.
+        ValueError: an option that this set does not have, or of another type.
         DatasetError: names the path, what was expected there and where to get it.
     """
     check_options(name, options)
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}  # YAML has no tuples
     table = _module(name).open_set(Path(root), **options)
     for note in table.notes:
         print(f"{name}: {note}")
@@ -53,12 +54,9 @@ def open_dataset(name: str, root: str | Path, check: bool = False, **options) ->
     return table
 
 
-def check_options(name: str, options: Iterable[str]) -> None:
-    """``ValueError`` unless the reader of the data set ``name`` has these options; names those that it has."""
-    known = list(inspect.signature(_module(name).open_set).parameters)[1:]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{option}: the data set {name!r} has no such option; it has {', '.join(known) or 'none'}")
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """``ValueError`` unless the reader of the data set ``name`` has these options and takes these values; see lib.datasets.options."""
+    check_against(_module(name).open_set, name, options)
 
 
 def reader_of(folder: str) -> str:
