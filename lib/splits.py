@@ -94,12 +94,12 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
                            f" {', '.join(str(f + 1) for f in empty)}; complete the set")  # fmt: skip
     outside = ~np.isin(fold, range(FOLDS))
     if outside.any():
-        raise DatasetError(f"{root}: test_folds: {named(_who(table, outside), 'people outside the folds')}; take their files out:"
+        raise DatasetError(f"{root}: test_folds: {named(_who(table, outside, 'fold'), 'people outside the folds')}; take their files out:"
                            " nothing says whether they may be learnt from")  # fmt: skip
     pairs = pd.DataFrame({"person": person, "fold": fold}).drop_duplicates()
     twice = np.isin(person, pairs["person"][pairs["person"].duplicated()])
     if twice.any():
-        raise DatasetError(f"{root}: test_folds: {named(_who(table, twice), 'people in more than one fold')}")
+        raise DatasetError(f"{root}: test_folds: {named(_who(table, twice, 'fold'), 'people in more than one fold')}")
     tested = np.isin(fold, [f - 1 for f in test_folds])
     if learnt and tested.all():
         raise DatasetError(f"{root}: test_folds: all people are tested, so there is nobody to learn from; name one fold a run, or learn"
@@ -110,22 +110,22 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
 
 
 def check_nobody_twice(table: FaceTable, root: Path) -> None:
-    """Whoever is tested is neither learnt from nor one whom probes are fitted on; heads of action units go by ``fold``.
+    """Whoever is tested is neither learnt from nor one whom probes are fitted or chosen on; heads of action units go by ``fold``.
 
     For a user's own labels. (A published split may be by images, such as that of a recognition experiment on LFW.)
 
     Raises:
-        DatasetError: names up to five people, each with a file, and the remedy.
+        DatasetError: names up to five people, each with a file on either side, and the remedy.
     """
     person, split, fold = (table.column(name) for name in ("identity", "split", "fold"))
-    tested = np.isin(person, person[split == SPLITS[2]])
-    both = tested & np.isin(split, SPLITS[:2])
+    tested = split == SPLITS[2]
+    both = np.isin(person, person[tested]) & np.isin(person, person[~tested])
     pairs = pd.DataFrame({"person": person, "fold": fold})[fold >= 0].drop_duplicates()
-    twice = np.isin(person, pairs["person"][pairs["person"].duplicated()])
-    for found, where in ((both, f"{SPLITS[2]} and in {SPLITS[0]} or {SPLITS[1]}"), (twice, "more than one fold")):
+    twice = np.isin(person, pairs["person"][pairs["person"].duplicated()]) & (fold >= 0)
+    for found, column, what in ((both, "split", f"{SPLITS[2]} and in another split"), (twice, "fold", "more than one fold")):
         if found.any():
             raise DatasetError(
-                f"{root}: {named(_who(table, found), f'people in {where}')}: put all images of a person on one side; where the"
+                f"{root}: {named(_who(table, found, column), f'people in {what}')}: put all images of a person on one side; where the"
                 " sub-folders are no people, say who is who in a column 'identity' of labels.csv (where nobody knows: a number of"
                 " its own for each image)"
             )
@@ -162,7 +162,10 @@ def check_other_people(learnt: Iterable[FaceTable], tested: Iterable[FaceTable])
                            " encoder would have seen the people it is tested on; name the same set twice")  # fmt: skip
 
 
-def _who(table: FaceTable, rows: np.ndarray) -> list[str]:
-    """The people of some rows, each with a file to find them by."""
-    part = table.rows[rows].drop_duplicates("identity")
-    return [f"{row.identity} ({row.file})" if "file" in part else str(row.identity) for row in part.itertuples()]
+def _who(table: FaceTable, rows: np.ndarray, column: str) -> list[str]:
+    """The people of some rows, each with a file to find them by for each value of ``column``."""
+    part = table.rows[rows].drop_duplicates(["identity", column])
+    if "file" not in part:
+        return [str(person) for person in part["identity"].unique()]
+    where = part["file"] + f": {column} " + part[column].astype(str)
+    return [f"{person} ({', '.join(files)})" for person, files in where.groupby(part["identity"], sort=False)]
