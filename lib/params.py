@@ -6,13 +6,11 @@ Each group is a frozen dataclass next to the code that it drives; a group whose 
 import dataclasses
 import difflib
 import os
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import timm
-import yaml
 
 from lib.datasets import DATASETS, about, check_options, reader_of
 from lib.methods import METHODS
@@ -23,6 +21,7 @@ from lib.models.encoder import Encoder, EncoderConfig
 from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
 from lib.probe_params import ProbeParams
+from lib.strict_yaml import ParamsError, check_keys, parse, read_tree
 from lib.training import Schedule
 from lib.views import Views
 from lib.workplace import DEMO, DEMO_SETS, find_root
@@ -34,10 +33,6 @@ LEAST_DEMO = {
 }  # fmt: skip
 LARGEST_SEED = 2**32 - 1  # NumPy's
 OWN_SCHEDULE = {"epochs": 1, "batch_size": 2}  # what of the schedule a method may have for itself, and the least that it can be
-
-
-class ParamsError(ValueError):
-    """params.yaml does not say what it should; the message names the file, the key and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -200,39 +195,26 @@ def load(path: str | os.PathLike | None = None) -> Params:
     """
     path = Path(path) if path else find_root() / "params.yaml"
     try:
-        tree = yaml.load(path.read_text(), Loader=_UniqueKeys)
+        text = path.read_text()
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; it is part of the repository: `git checkout params.yaml`") from None
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {error}") from error
     try:
-        return _parse_top(tree)
+        return _parse_top(read_tree(text))
     except ParamsError as error:
         raise ParamsError(f"{path.name}: {error}") from None
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys in silence; here that is an error."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _parse_top(tree) -> Params:
     fields = {f.name: f.type for f in dataclasses.fields(Params)}
-    _check_keys(tree, [*fields, "continued"], {*fields, "continued"}, "")
+    check_keys(tree, [*fields, "continued"], {*fields, "continued"}, "")
     values = {}
     for name, kind in fields.items():
         if name == "methods":
             values[name] = {key: _parse_method(entry, f"methods.{key}") for key, entry in _entries(tree, name)}
         elif name == "controls":
-            values[name] = {key: _parse(entry, Control, f"controls.{key}") for key, entry in _entries(tree, name)}
+            values[name] = {key: parse(entry, Control, f"controls.{key}") for key, entry in _entries(tree, name)}
         else:
-            values[name] = _parse(tree[name], kind, name)
+            values[name] = parse(tree[name], kind, name)
     if not 0 <= values["seed"] <= LARGEST_SEED:
         raise ParamsError(f"seed: expected 0 to {LARGEST_SEED}, got {values['seed']}")
     continued = {key: _parse_method(entry, f"continued.{key}") for key, entry in _entries(tree, "continued")}
@@ -304,51 +286,7 @@ def _parse_method(tree, key: str) -> Method:
         if name in tree and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ParamsError(f"{key}.{name}: expected an integer >= {least} (or no such key: schedule.{name}), got {value!r}")
     config = {name: value for name, value in tree.items() if name not in ("method", "surrogate", *OWN_SCHEDULE)}
-    return Method(tree["method"], tree["surrogate"], **own, config=_parse(config, METHODS[tree["method"]], key))
-
-
-def _parse(value, kind, key: str):
-    """``value`` as ``kind``: a scalar type, list[...], dict, or a dataclass."""
-    origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind):
-        fields = {f.name: f for f in dataclasses.fields(kind)}
-        has_default = {
-            name for name, f in fields.items()
-            if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
-        }  # fmt: skip
-        _check_keys(value, fields, set(fields) - has_default, f"{key}.")
-        hints = typing.get_type_hints(kind)
-        parsed = {name: _parse(item, hints[name], f"{key}.{name}") for name, item in value.items()}
-        try:
-            return kind(**parsed)
-        except ValueError as error:  # the dataclass's own check begins with the field's name
-            raise ParamsError(f"{key}.{error}") from None
-    if origin in (list, tuple):
-        if not isinstance(value, list):
-            raise ParamsError(f"{key}: expected a list, got {value!r}")
-        inner = typing.get_args(kind)[0]
-        return [_parse(item, inner, f"{key}[{i}]") for i, item in enumerate(value)]
-    if isinstance(kind, types.UnionType):
-        raise TypeError(f"{key}: the loader knows no unions")
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        hint = " (write 1.0e-3, not 1e-3: YAML reads that as text)" if kind is float and isinstance(value, str) else ""
-        raise ParamsError(f"{key}: expected {kind.__name__}, got {value!r}{hint}")
-    if kind is float and value != value:
-        raise ParamsError(f"{key}: expected a number, got NaN")
-    return value
-
-
-def _check_keys(tree, known, required, prefix: str) -> None:
-    if not isinstance(tree, dict):
-        raise ParamsError(f"{prefix.rstrip('.') or 'the file'}: expected a group of keys, got {tree!r}")
-    for name in tree:
-        if name not in known:
-            raise ParamsError(f"unknown key {prefix}{name}; there are {', '.join(known)}")
-    for name in required:
-        if name not in tree:
-            raise ParamsError(f"missing key {prefix}{name}")
+    return Method(tree["method"], tree["surrogate"], **own, config=parse(config, METHODS[tree["method"]], key))
 
 
 def check_folders(prepare: Prepare, data: Path) -> None:

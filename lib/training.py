@@ -8,6 +8,7 @@ resumed by a run that differs from the one that wrote it.
 """
 
 import csv
+import difflib
 import hashlib
 import json
 import math
@@ -30,6 +31,7 @@ from lib.step_values import METER, under_way
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
 PROTOCOL = ("views", "loss", "optimizer", "encoder")  # what every method has; see lib.methods
+IF_NEEDED = ("after_step", "after_epoch", "finish", "items", "labels", "rate", "begin", "began_with")  # what it may have
 CODE = (
     "training.py", "step_values.py", "loading.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade",
     "faces/align.py", "faces/hull.py", "faces/parts.py", "faces/swap.py", "datasets/columns.py", "datasets/action_units.py",
@@ -101,8 +103,7 @@ def train(
         ValueError: no images or fewer than a batch, or a method that lacks a part of the protocol.
         TrainingError: a loss that is not finite; names the term and the step.
     """
-    if lacking := [name for name in PROTOCOL if not callable(getattr(method, name, None))]:
-        raise ValueError(f"{type(method).__name__}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
+    check_protocol(method)
     if not len(table):
         raise ValueError(
             "table: there is no image to learn from: none of the set is of the split 'pretrain' (prepare.dataset in params.yaml)"
@@ -211,6 +212,23 @@ def _items(method: nn.Module, table, seed: int, epoch: int) -> Tensor:
 
     found = if_it_has(method, "items", table, epoch, draw)
     return torch.randperm(len(table), generator=draw(epoch)) if found is None else found
+
+
+def check_protocol(method: nn.Module) -> None:
+    """Does ``method`` have the parts that lib.methods asks for, and none that is nearly called like one that it may have?
+
+    Raises:
+        ValueError: names what is missing, or the part that nothing would ever call.
+    """
+    name = type(method).__name__
+    if lacking := [part for part in PROTOCOL if not callable(getattr(method, part, None))]:
+        raise ValueError(f"{name}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
+    own = {part for part in set(dir(type(method))) - set(dir(nn.Module)) if callable(getattr(type(method), part))}
+    for part in sorted(own - {*PROTOCOL, *IF_NEEDED}):
+        if not part.startswith("_") and (meant := difflib.get_close_matches(part, IF_NEEDED, 1, 0.8)):
+            raise ValueError(
+                f"{name}.{part}: nothing calls it; is {meant[0]} meant? (If it is a helper of your own, begin its name with '_')"
+            )
 
 
 def if_it_has(method: nn.Module, name: str, *arguments):

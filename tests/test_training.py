@@ -12,6 +12,7 @@ import torch
 from lib import training
 from lib.degrade.occluders import MEAN_FACE
 from lib.files import DiskFull
+from lib.methods.aunce import Aunce
 from lib.methods.byol import BYOL, BYOLConfig
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased
@@ -19,7 +20,7 @@ from lib.methods.moco import MoCo, MoCoConfig
 from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.methods.ssl_fer import SslFer, SslFerConfig
 from lib.models.encoder import WEIGHTS, EncoderConfig
-from lib.training import HISTORY, Schedule, TrainingError, fingerprint, seeded, train
+from lib.training import HISTORY, Schedule, TrainingError, check_protocol, fingerprint, seeded, train
 from lib.views import Views
 
 CPU = torch.device("cpu")
@@ -494,6 +495,23 @@ def test_a_method_that_lacks_a_part_of_the_protocol_is_told_before_it_trains(run
     method.optimizer = None
     with pytest.raises(ValueError, match="SimCLR: expected the methods views, loss, optimizer, encoder, missing optimizer"):
         run("a", method)
+
+
+@pytest.mark.parametrize(("part", "meant"), [("after_steps", "after_step"), ("after_epochs", "after_epoch"), ("finnish", "finish"),
+                                             ("item", "items"), ("begin_with", "began_with")])  # fmt: skip
+def test_a_part_that_nothing_would_call_is_named(run, monkeypatch, part, meant):
+    method = make()
+    monkeypatch.setattr(type(method), f"_{part}", lambda self: None, raising=False)
+    monkeypatch.setattr(type(method), "augmented", lambda self: None, raising=False)  # helpers that are called like no part
+    check_protocol(method)
+    monkeypatch.setattr(type(method), part, lambda self: None, raising=False)
+    with pytest.raises(ValueError, match=rf"SimCLR.{part}: nothing calls it; is {meant} meant\? \(If it is a helper"):
+        run("a", method)
+
+
+@pytest.mark.parametrize("method", [SimCLR, DarSfrl, DarSfrlReleased, SslFer, MoCo, BYOL, Aunce])
+def test_our_own_methods_have_no_such_part(method):
+    check_protocol(method.__new__(method))
 
 
 def test_images_without_clips_train_to_components_alone(run, monkeypatch):

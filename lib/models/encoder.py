@@ -132,9 +132,11 @@ class Encoder(nn.Module):
         return images.contiguous(memory_format=torch.channels_last)
 
     def _look_at(self, images: Tensor) -> None:
-        weights = next(self.parameters(), None) if images.dtype == torch.float64 else None
-        if weights is not None and weights.dtype != torch.float64:
-            raise ValueError(f"images: expected {weights.dtype} like the encoder's weights, got torch.float64; images.float() is")
+        weights = next(self.parameters(), None)  # raw pixels have none
+        expected = weights.dtype if weights is not None else torch.float32 if images.dtype.itemsize < 4 else images.dtype
+        mixed = images.dtype != torch.float64 and torch.is_autocast_enabled(images.device.type)
+        if images.dtype != expected and not mixed:
+            raise ValueError(f"images: expected {expected} like the encoder's weights, got {images.dtype}; images.to({expected}) is")
         if self.training or images.requires_grad or torch.compiler.is_compiling():
             return
         if images.device.type == "cpu" or not self._looked_at:

@@ -62,6 +62,7 @@ def write_html(
     longest = max((seconds for _, seconds in stages), default=1.0)
     page = environment.get_template(TEMPLATE.name).render(
         answer=answer(results),
+        only_seed=int(results["seed"].iloc[0]) if results["seed"].nunique() == 1 else None,
         claims=claims,
         definitions=DEFINITIONS,
         top=[f for f in shown if f["name"] in FIRST],

@@ -57,7 +57,7 @@ def _face_panels(encoders, faces, table, params: ProbeParams, device, seed: int,
     shown = table.images(frontal).to(device).float() / 255
     places = torch.as_tensor(table.column("landmarks")[frontal]).to(device) if "landmarks" in table.columns else None
     panels = {"corruptions": _corrupted(shown, places, device, seed)}
-    if params.attacks:
+    if params.attacks or params.strong.attacks:
         panels |= attack_panels(encoders[attacked].to(device), attacked, faces, params, device, seed, SHOWN_FACES)
     else:
         left_out |= dict.fromkeys(("attacks", "strong_attacks"), "there were no attacks in this run")

@@ -35,7 +35,9 @@ def encoder():
     (GOOD * 1.01 + 0.2, r"values in .0, 1., got 0.2.* to 1.2\d*$"),
     (torch.where(GOOD > 0.9, torch.nan, GOOD), "images: expected values in .0, 1., got NaN"),
     (torch.where(GOOD > 0.9, torch.inf, GOOD), "images: expected values in .0, 1., got infinity"),
-    (GOOD.double(), r"images: expected torch.float32 like the encoder's weights, got torch.float64; images.float\(\) is"),
+    (GOOD.double(), r"images: expected torch.float32 like the encoder's weights, got torch.float64; images.to\(torch.float32\) is"),
+    (GOOD.half(), r"images: expected torch.float32 like the encoder's weights, got torch.float16; images.to\(torch.float32\) is"),
+    (GOOD.bfloat16(), r"images: expected torch.float32 like the encoder's weights, got torch.bfloat16; images.to\(torch.float32\) is"),
 ])  # fmt: skip
 def test_what_is_no_batch_of_faces_is_refused_each_time(encoder, images, said):
     for _ in range(2):

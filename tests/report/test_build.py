@@ -2,6 +2,7 @@ import json
 import re
 from html import unescape
 
+import pandas as pd
 import pytest
 
 from lib.report.answer import answer
@@ -97,6 +98,7 @@ def test_page_says_what_was_found_and_run(built):
     assert said.verdict.startswith("Yes, better than SimCLR") and re.findall(r'<p class="verdict">(.*?)</p>', box) == [said.verdict]
     assert [unescape(point) for point in re.findall(r"<li>(.*?)</li>", box)] == list(said.points)
     assert len(re.findall(r"<ul>.*?</ul>", box, re.DOTALL)) == 1 and said.lead in box
+    assert "Every encoder was trained once, with seed 0. Intervals are over people" in box
     for term, meaning in DEFINITIONS:
         assert f"<em>{term}</em>: {meaning}" in unescape(page)
     assert "schedule.batch_size" in page and "2 CPU cores" in page and "3 min 10 s" in page
@@ -190,6 +192,14 @@ def test_what_was_not_measured_is_not_drawn(small, tmp_path, keep, gone):
     write_results(results, tmp_path / "results.csv")
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert "nan" not in blocks(tmp_path)["results"]
+
+
+def test_of_several_seeds_it_is_not_said_that_there_was_one(small, tmp_path):
+    results, histories, panels, run = small
+    results = results[(results["task"] == "expression") & results["family"].isin(["clean", "corruption"])]
+    results = pd.concat([results, results.assign(seed=1)], ignore_index=True)
+    write_results(results, tmp_path / "results.csv")
+    assert "trained once" not in build_report(results, histories, panels, run, tmp_path).read_text()
 
 
 def test_reasons_are_put_together():

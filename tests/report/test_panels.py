@@ -105,7 +105,7 @@ def test_without_expressions_there_is_no_map(encoders, faces, source, task):
 
 
 def test_what_the_run_did_not_have_has_a_reason(encoders, faces):
-    bare = dataclasses.replace(PARAMS, corruptions=[], attacks=[])
+    bare = dataclasses.replace(PARAMS, corruptions=[], attacks=[], strong=Strong(attacks=[]))
     panels = panels_of({"simclr": encoders["simclr"]}, faces(), bare)
     assert set(panels) == {"source", "left_out", "corruptions", "embeddings"}
     assert panels["left_out"] == {
@@ -115,3 +115,9 @@ def test_what_the_run_did_not_have_has_a_reason(encoders, faces):
         "moving": "no encoder of this run has a readout that saw faces move",
         "face_swap": "it needs landmarks, and two people",
     }
+
+
+@pytest.mark.parametrize("measured", [{"attacks": ["pgd"], "strong": Strong(attacks=[])}, {"attacks": [], "strong": PARAMS.strong}])
+def test_all_attacks_are_shown_where_any_is_measured(encoders, faces, measured):
+    panels = panels_of({"simclr": encoders["simclr"]}, faces(), dataclasses.replace(PARAMS, **measured))
+    assert {"attacks", "strong_attacks"} < set(panels)
