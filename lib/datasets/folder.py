@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.datasets.columns import known_columns
+from lib.datasets.columns import NO_LABEL, known_columns
 from lib.datasets.description import Description
-from lib.datasets.errors import DatasetError
+from lib.datasets.errors import DatasetError, named
 from lib.datasets.image_files import SUFFIXES, ImageFiles, common_size, fit_landmarks, image_sizes
 from lib.datasets.labels import read_labels
 from lib.datasets.natural import natural
@@ -73,6 +73,20 @@ def _rows(files: list[str]) -> pd.DataFrame:
     return rows
 
 
+def _with_clips(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Images whose cell in the column clip is empty are of no clip: each gets a number of its own, as single photographs do.
+
+    Else they all would be frames of one clip, whoever is on them.
+    """
+    none = rows["clip"] == NO_LABEL
+    rows.loc[none, "clip"] = rows["clip"].max() + 1 + np.arange(none.sum())
+    unknown = rows["file"][(rows["frame"] == NO_LABEL) & rows["clip"].duplicated(keep=False)].tolist()
+    if unknown:
+        raise DatasetError(f"{path}: {named(unknown, 'images of a clip without a number in the column frame')}; fill these cells, or"
+                           " take the column away: the frames of a folder then follow each other by their names")
+    return rows
+
+
 def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable:
     """Open the folder ``root``; only the headers of the images are read.
 
@@ -88,6 +102,8 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
     if (root / LABELS).is_file():
         labels, landmarks = read_labels(root / LABELS, files)
         rows = rows.drop(columns=labels.columns, errors="ignore").join(labels)
+        if "clip" in rows:
+            rows = _with_clips(rows, root / LABELS)
     sizes = image_sizes(root, files)
     if image_size is not None and landmarks is not None:
         landmarks = fit_landmarks(landmarks, sizes, image_size)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.datasets.errors import DatasetError, named
+from lib.datasets.image_files import SUFFIXES
 from lib.datasets.natural import natural
 from lib.files import write_aside
 from lib.progress import Progress
@@ -38,11 +39,17 @@ def in_time(names: Iterable[str]) -> list[str]:
                   key=lambda name: (frame_number(name), name))
 
 
-def find_clips(root: Path, below: str) -> dict[str, list[str]]:
+def other_images(names: Iterable[str]) -> list[str]:
+    """The images among these file names that are not read as frames: 7.png, 7.JPG."""
+    return sorted(name for name in names if not name.startswith(".") and not name.endswith(SUFFIX)
+                  and os.path.splitext(name)[1].lower() in SUFFIXES)
+
+
+def find_clips(root: Path, below: str, others: list[str] | None = None) -> dict[str, list[str]]:
     """All folders under ``root``/``below`` that hold frames: path relative to ``root`` -> its frames in time.
 
     Clips are in natural order of their paths. Each folder is listed once, links to folders are followed. A line
-    of progress comes now and then.
+    of progress comes now and then. ``others`` is given the images that are no frames, as paths relative to ``root``.
     """
     clips, seen, progress = {}, set(), Progress(None, f"looking for clips under {root / below}, folders")
     for folder, folders, files in os.walk(root / below, followlinks=True):
@@ -52,20 +59,25 @@ def find_clips(root: Path, below: str) -> dict[str, list[str]]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
-        frames = in_time(files)
+        frames, clip = in_time(files), os.path.relpath(folder, root).replace(os.sep, "/")
         if frames:
-            clips[os.path.relpath(folder, root).replace(os.sep, "/")] = frames
+            clips[clip] = frames
+        if others is not None:
+            others += [f"{clip}/{name}" for name in other_images(files)]
         progress.step()
     return clips
 
 
-def list_frames(root: Path, paths: Iterable[str]) -> dict[str, list[str]]:
-    """Frames in time of the clips ``paths`` (relative to ``root``); a folder that is missing has none."""
+def list_frames(root: Path, paths: Iterable[str], others: list[str] | None = None) -> dict[str, list[str]]:
+    """Frames in time of the clips ``paths`` (relative to ``root``); a folder that is missing has none. ``others`` as above."""
     paths = list(paths)
     progress, clips = Progress(len(paths), f"listing {root}, clips"), {}
     for path in paths:
         try:
-            clips[path] = in_time(os.listdir(root / path))
+            files = os.listdir(root / path)
+            clips[path] = in_time(files)
+            if others is not None:
+                others += [f"{path}/{name}" for name in other_images(files)]
         except (FileNotFoundError, NotADirectoryError):
             clips[path] = []
         progress.step()
@@ -114,7 +126,7 @@ def write_frame_list(root: str | Path, path: str | Path, below: str = ".", min_f
     >>> write_frame_list("data/voxceleb", "data/voxceleb/vox1_frames.txt", below="faces")
 
     Args:
-        min_frames: shorter clips are not listed; one line is printed that counts and names them.
+        min_frames: shorter clips are not listed; one line is printed that counts and names them, one images of another kind.
     Returns:
         What was written, as ``read_frame_list`` would return it.
     Raises:
@@ -123,7 +135,8 @@ def write_frame_list(root: str | Path, path: str | Path, below: str = ".", min_f
     root = Path(root)
     if min_frames < 1:
         raise ValueError(f"min_frames: expected at least 1, got {min_frames}")
-    clips = {("" if clip == "." else clip): len(frames) for clip, frames in find_clips(root, below).items()}
+    others = []
+    clips = {("" if clip == "." else clip): len(frames) for clip, frames in find_clips(root, below, others).items()}
     short = [clip for clip, count in clips.items() if count < min_frames]
     rows = [(i, clip, 0, count - 1, count) for i, (clip, count) in
             enumerate((clip, count) for clip, count in clips.items() if count >= min_frames)]
@@ -134,4 +147,6 @@ def write_frame_list(root: str | Path, path: str | Path, below: str = ".", min_f
         csv.writer(file, lineterminator="\n").writerows(rows)
     if short:
         print(f"{path}: {named(short, f'clips with fewer than {min_frames} frames')} not listed")
+    if others:
+        print(f"{path}: {named(others, f'images that are no *{SUFFIX}')} not counted")
     return pd.DataFrame(rows, columns=FIELDS)

@@ -49,8 +49,8 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
     their places stay free), ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test
     for the test people of the official verification split (folder test_wav, or Set = test in the metadata).
 
-    Gaps in the frame numbers, clips of a single frame, clips left out and frames without landmarks are in the table's notes,
-    counted and named.
+    Gaps in the frame numbers, clips of a single frame, clips left out, frames without landmarks and images of another kind than
+    .jpg, which are not read, are in the table's notes, counted and named.
 
     Args:
         frame_list: list of clips in the published format, relative to ``root``; None takes all clips on disk.
@@ -69,9 +69,10 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
         raise ValueError(f"min_frames: expected at least 1, got {min_frames}")
     if not fps > 0:
         raise ValueError(f"fps: expected a positive number, got {fps}")
-    clips = _clips_on_disk(root) if frame_list is None else _clips_of_list(root, root / frame_list)
+    others = []
+    clips = _clips_on_disk(root, others) if frame_list is None else _clips_of_list(root, root / frame_list, others)
     identity, split = _people(root, list(clips))
-    notes = []
+    notes = [f"{named(others, 'images that are no *.jpg')} not read"] if others else []
     short = [clip for clip, frames in clips.items() if len(frames) < min_frames]
     if short:
         notes.append(f"{named(short, f'clips with fewer than {min_frames} frames')} left out")
@@ -150,22 +151,23 @@ def _read_landmarks(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     return points, found
 
 
-def _clips_on_disk(root: Path) -> dict[str, list[str]]:
+def _clips_on_disk(root: Path, others: list[str]) -> dict[str, list[str]]:
     there = [name for name in _LAYOUTS if (root / name).is_dir()]
     if not there:
         raise DatasetError(f"{root}: expected a folder {' or '.join(_LAYOUTS)}, there is none\n{ABOUT.text()}")
     if len(there) > 1:
         raise DatasetError(f"{root}: {' and '.join(there)} are both there and may hold the same frames; give the clips to read"
                            " with frame_list=, or move one of the two")
-    clips = find_clips(root, there[0])
+    clips = find_clips(root, there[0], others)
     if not clips:
-        raise DatasetError(f"{root / there[0]}: expected clips, found no *.jpg in any folder\n{ABOUT.text()}")
+        there_are = f", but {named(others, 'other images')}" if others else ""
+        raise DatasetError(f"{root / there[0]}: expected clips, found no *.jpg in any folder{there_are}\n{ABOUT.text()}")
     return clips
 
 
-def _clips_of_list(root: Path, path: Path) -> dict[str, list[str]]:
+def _clips_of_list(root: Path, path: Path, others: list[str]) -> dict[str, list[str]]:
     listed = read_frame_list(path)
-    found = list_frames(root, listed["path"])
+    found = list_frames(root, listed["path"], others)
     missing = [clip for clip, frames in found.items() if not frames]
     other = [f"{clip} (list {count}, folder {len(found[clip])})" for clip, count in zip(listed["path"], listed["n_frames"])
              if found[clip] and len(found[clip]) != count]

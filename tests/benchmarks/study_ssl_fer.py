@@ -201,6 +201,9 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
     said = [
         f"Best clean accuracy: {label(best)}, {found[best, 'Acc'][0]:.1f}; {label(BASE)} {found[BASE, 'Acc'][0]:.1f}. Over seeds, "
         + (f"{', '.join(map(label, surer))} are above it beyond the t interval." if surer else "no row is above it beyond the t interval."),
+        f"In the other columns, beyond the t interval from {label(BASE)}: "
+        + (". ".join(beyond(results, column) for column in COLUMNS if beyond(results, column)) or "nothing")
+        + f". (Of {(len(ROWS) - 1) * (len(COLUMNS) - 1)} such intervals about one in twenty leaves 0 out by chance.)",
         f"Raw pixels score {found['raw_pixels', 'Acc'][0]:.1f}: "
         + (f"above them are {', '.join(map(label, above))}." if above
            else "above every row: on these faces a linear probe of the pixels does better than all of them."),
@@ -213,6 +216,16 @@ def findings(found: dict, results: pd.DataFrame) -> list[str]:
         f" {kept['raw_pixels']:.1f}: a larger drop is mostly a higher start, and no strategy is made against corruptions.",
     ]  # fmt: skip
     return [f"- {sentence}" for sentence in said]
+
+
+def beyond(results: pd.DataFrame, column: str) -> str:
+    """Which rows differ from SimCLR in ``column`` by more than the interval over seeds; '' for none, and for Acc, said elsewhere."""
+    if column == "Acc":
+        return ""
+    ends = {row: difference(results, row, column)[1:] for row in ROWS if row != BASE}
+    sides = {"higher": [row for row, (low, _) in ends.items() if low > 0], "lower": [row for row, (_, high) in ends.items() if high < 0]}
+    said = [f"{side} for {', '.join(names.look(row).label.partition(':')[0] for row in rows)}" for side, rows in sides.items() if rows]
+    return f"'{column}' is {'; '.join(said)}" if said else ""
 
 
 def difference(results: pd.DataFrame, row: str, column: str, base: str = BASE) -> tuple[float, float, float]:

@@ -47,6 +47,19 @@ def test_deeper_folders_are_clips_and_loose_photographs_their_own_people(tmp_pat
     assert open_dataset("folder", tmp_path).rows["clip"].nunique() == 7
 
 
+def test_images_without_a_clip_are_no_frames_of_one(root):
+    labels(root, "file,clip\nanna/2.png,4\nanna/10.png,4\nbert/1.jpg,\nbert/2.webp,\ncleo/1.BMP,\n")
+    table = open_dataset("folder", root)
+    assert table.column("clip").tolist() == [4, 4, 5, 6, 7]
+    assert table.column("frame").tolist() == [0, 1, 0, 1, 0]
+    labels(root, "file,clip,frame\nanna/2.png,4,0\nanna/10.png,4,3\nbert/1.jpg,,\nbert/2.webp,,\ncleo/1.BMP,,\n")
+    assert open_dataset("folder", root).column("clip").tolist() == [4, 4, 5, 6, 7]  # a frame's number is nothing to a photograph
+    labels(root, "file,clip,frame\nanna/2.png,4,0\nanna/10.png,4,\nbert/1.jpg,,\nbert/2.webp,,\ncleo/1.BMP,,\n")
+    message = r"labels\.csv: 1 images of a clip without a number in the column frame: anna/10\.png; fill these cells"
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("folder", root)
+
+
 def test_links_to_folders_are_followed_once(root, tmp_path):
     save(tmp_path / "elsewhere" / "1.png")
     (root / "dora").symlink_to(tmp_path / "elsewhere")

@@ -128,6 +128,25 @@ def test_gaps_and_short_clips_are_told(ids, capsys):
         open_dataset("voxceleb", ids, min_frames=9)
 
 
+def test_images_of_another_kind_are_named(ids, capsys):
+    clip = "faces/wav/id10002/vid/00010"
+    frames(ids, clip, [5], "{}.JPG")
+    frames(ids, "faces/wav/id10002/vid/00011", [1, 2], "{}.png")
+    (ids / clip / "notes.txt").write_text("no image")
+    said = f"3 images that are no *.jpg: {clip}/5.JPG, faces/wav/id10002/vid/00011/1.png, faces/wav/id10002/vid/00011/2.png"
+    table = open_dataset("voxceleb", ids)
+    assert len(table) == 13 and table.notes == (f"{said} not read",)
+    write_frame_list(ids, ids / "list.txt", below="faces")
+    assert f"{said} not counted" in capsys.readouterr().out
+    assert open_dataset("voxceleb", ids, frame_list="list.txt").notes == (f"1 images that are no *.jpg: {clip}/5.JPG not read",)
+
+
+def test_pngs_alone_are_no_clips(tmp_path):
+    frames(tmp_path, "faces/wav/id10002/vid/00001", [1, 2], "{}.png")
+    with pytest.raises(DatasetError, match=r"found no \*\.jpg in any folder, but 2 other images: faces/wav/id10002/vid/00001/1\.png"):
+        open_dataset("voxceleb", tmp_path)
+
+
 def test_every_sixth_frame_is_no_gap(tmp_path):
     frames(tmp_path, "faces/wav/id10001/a/00001", [1, 7, 13, 19])
     frames(tmp_path, "faces/wav/id10001/a/00002", [1, 7, 25])
