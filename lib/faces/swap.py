@@ -19,6 +19,7 @@ from lib.faces.parts import LEFT_EYE, RIGHT_EYE, check_landmarks, known
 
 FITTED = (slice(17, 35), slice(36, 61))  # brows, nose but for its last point, eyes, outer lips and an inner corner [1]
 UPPER, LOWER = (slice(17, 27), slice(36, 48)), (slice(27, 36), slice(48, 61))  # the two hulls, 22 points each
+LOWER_RELEASED = (slice(27, 35), slice(34, 35), slice(48, 61))  # it leaves the nose's last point out of the hull too; one stands twice
 COLOUR_BLUR = 0.6  # kernel size, in distances between the eyes
 LARGEST_RATIO = 4.0  # of the two faces' sizes: beyond, landmarks are wrong rather than faces that different
 
@@ -44,8 +45,8 @@ def swap_faces(
         heads: [B, 3, H, W] in [0, 1]. faces: [k B, 3, H, W]; face i gets head i mod B, which is blurred once for its k faces.
         head_landmarks, face_landmarks: [B, 68, 2] and [k B, 68, 2] in pixels.
         feather: sigma of the blur of the mask, in distances between the eyes.
-        released: as the published code does it: hard edges, scale from the ratio of the points' spreads, black where the
-            face's image ends, and colours beyond 255 that wrap around to black.
+        released: as the published code does it: hard edges, scale from the ratio of the points' spreads, a lower hull without the
+            nose's last point, black where the face's image ends, and colours beyond 255 that wrap around to black.
         wanted: [k B] bool, which to swap, None: all. The others stay as they are and are not ``done``.
 
     Raises:
@@ -80,7 +81,8 @@ def swap_faces(
     moved = move(face - to_face[:, None, :, 2], _inverse(to_face[:, :, :2]))
     warped = _sample(faces, to_face, size, "zeros" if released else "border")
     shown = torch.cat([head, moved])
-    cover = hull_cover(torch.cat([_some(shown, span) for span in (UPPER, LOWER)]), size, released).unflatten(0, (4, -1)).amax(0)
+    hulls = torch.cat([_some(shown, span) for span in (UPPER, LOWER_RELEASED if released else LOWER)])
+    cover = hull_cover(hulls, size, released).unflatten(0, (4, -1)).amax(0)
     # where landmarks are not finite any number will do: the swap failed
     apart = (head_landmarks[:, LEFT_EYE].mean(1) - head_landmarks[:, RIGHT_EYE].mean(1)).norm(dim=1).nan_to_num(0.0, 0.0)
     coarse = _colour_blur(apart)

@@ -53,7 +53,7 @@ class SslFer(nn.Module):
 
     - pairs are drawn once for a run, not in every epoch; a draw that does not fit leaves its clip out;
     - hard negatives: first a side, then a frame; the farthest in front and the nearest behind never come;
-    - the covered part (an eye or the mouth) is drawn once for a run and view, not for each image;
+    - the covered part (an eye or the mouth) is drawn once for a run and view, not for each image, and so is a clip's donor of a head;
     - the augmentation is the published one, not the ``views`` of all methods here;
     - a swapped face has hard edges and colours that wrap around beyond 255, its donor may be the same person, and with
       FaceSwap the training images are BGR, while the encoder is later shown RGB;
@@ -67,7 +67,9 @@ class SslFer(nn.Module):
       at its height: on VoxCeleb1, about 1,200 steps an epoch, it hardly falls. What params.yaml's schedule says of the rate
       is not looked at.
 
-    In both: the published trainers are two, and neither can run all four strategies; HardNeg is really on where it is
+    In both: the published trainers are two, and neither can run all four strategies; the margin around a covered part, 10 px of
+    frames of 224, grows and shrinks with the image; where a descriptor is missing its cosine to others is 0 (published: that of a
+    black patch); negative anchors are drawn among frames that have a partner; HardNeg is really on where it is
     switched on (the published MaskFN trainer ignores it) and off means two images a clip, not four; frames of a clip are
     ordered; landmarks are cached and not found anew at each look; a swap with landmarks that cannot be used leaves the image as
     it is and is counted (history: ``swap_failed``); the weights of the last epoch are kept, not those of the last training batch

@@ -60,8 +60,9 @@ def fit_ridge(features: Tensor, targets: Tensor, l2: float) -> nn.Linear:
 
 def _standardised(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Features [n,D] in float64 with mean 0 and deviation 1, and the mean and scale [D] that were taken out."""
-    mean, scale = mean_and_scale(features.double())
-    return (features.double() - mean) / scale, mean, scale
+    exact = features.to(torch.float64, copy=True)  # the one copy: of AffectNet's 287,651 training images 4.7 GB at D = 2,048
+    mean, scale = mean_and_scale(exact)
+    return exact.sub_(mean).div_(scale), mean, scale
 
 
 def mean_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ from scipy.spatial import ConvexHull
 
 from lib.degrade.occluders import MEAN_FACE
 from lib.faces.sample import sample_faces
-from lib.faces.swap import FITTED, LOWER, UPPER, _blur_matrix, swap_faces
+from lib.faces.hull import hull_cover
+from lib.faces.swap import FITTED, LOWER, LOWER_RELEASED, UPPER, _blur_matrix, swap_faces
 
 SIDE = 48
 
@@ -51,7 +52,7 @@ def slow_swap(head, head_points, face, face_points, released):
     warped = np.stack([map_coordinates(c, where, order=1, mode=mode).reshape(SIDE, SIDE) for c in face])
     cover = np.zeros((SIDE, SIDE), bool)
     for points in (head_points, back(face_points)):
-        for span in (UPPER, LOWER):
+        for span in (UPPER, (slice(27, 35), slice(48, 61)) if released else LOWER):
             equations = ConvexHull(points[np.r_[span]]).equations
             cover |= ((pixels @ equations[:, :2].T + equations[:, 2]).max(1) <= 0).reshape(SIDE, SIDE)
     apart = np.linalg.norm(head_points[42:48].mean(0) - head_points[36:42].mean(0))
@@ -82,6 +83,14 @@ def test_it_is_the_slow_one(faces, released):
             assert (difference < 1.5 / 255).mean() > 0.99
         tolerance = 0.05 if released else 1e-3
         assert np.abs(swapped.landmarks[i].numpy() - points).max() < tolerance
+
+
+def test_the_point_that_stands_twice_in_the_released_hull_changes_nothing(faces):
+    points = faces[1]
+    twice, once = np.r_[LOWER_RELEASED], np.r_[27:35, 48:61]
+    assert len(twice) == len(np.r_[UPPER]) and set(twice) == set(once)
+    for released in (False, True):
+        assert torch.equal(hull_cover(points[:, twice], (SIDE, SIDE), released), hull_cover(points[:, once], (SIDE, SIDE), released))
 
 
 def test_released_wraps_around_and_is_black_beyond_the_image(faces):
