@@ -83,10 +83,19 @@ def _drops(scores: Scores, method: str, task: str, dataset: str) -> str | None:
     return " / ".join("-" if drop is None else f"{drop[0]:.1f}" for drop in drops) if any(drops) else None
 
 
+def _unseen(scores: Scores, block: tuple[str, str], measured: list[str]) -> str:
+    """The same under the corruption types that our method did not train on; nothing where it trained on none, or on all."""
+    task, dataset = block
+    drops = [scores(method, dataset, task, "corruption", "mean_unseen", "drop") for method in measured]
+    if None in drops or scores(OURS, dataset, task, "corruption", "mean_seen", "drop") is None:
+        return ""
+    return f"; under unseen corruptions {joined([f'{drop[0]:.1f}' for drop in drops])}"
+
+
 def _of_task(scores: Scores, block: tuple[str, str], measured: list[str], found: list[Claim] | None) -> str:
     """What each method loses on a task, and which of the comparisons hold; ``found`` is None where people are too few for them."""
     lost = joined([_drops(scores, method, *block) or "not measured" for method in measured])
-    begin = f"{names.task_label(*block)}: {lost}"
+    begin = f"{names.task_label(*block)}: {lost}{_unseen(scores, block, measured)}"
     if found is None:
         return f"{begin}; {scores.people(*block)} people, too few to compare."
     if not found:
@@ -110,21 +119,23 @@ def _without_a_network(scores: Scores, blocks: list[tuple[str, str]]) -> list[st
                 verdicts.append("more" if control[1] > ours[2] else "less" if control[2] < ours[1] else "alike")
     if not verdicts:
         return []
-    begin = f"Without a network ({names.look(NO_NETWORK).label}):"
-    if set(verdicts) == {"more"}:
-        return [f"{begin} clearly more is lost on {every_mean(len(verdicts))}, so the network makes the difference."]
+    readout, count = names.look(NO_NETWORK).label, len(verdicts)
     more, less, alike = (verdicts.count(verdict) for verdict in ("more", "less", "alike"))
-    said = [f"clearly more is lost on {counted(more)}"] if more else []
-    said += [f"clearly less is lost on {counted(less)}, where the network does harm"] if less else []
-    said += [f"on {counted(alike)} the intervals overlap, so there the network is not shown to make a difference"] if alike else []
-    return [f"{begin} of {counted(len(verdicts), 'mean')}, {'; '.join(said)}."]
+    if more == count:
+        return [f"Without a network ({readout}) clearly more is lost on {every_mean(count)}: the network makes the difference."]
+    rest = "where the intervals overlap the network is not shown to make a difference" if alike else ""
+    harm = f"it loses clearly less in {counted(less)}, where the network does harm" if less else ""
+    return [
+        f"Without a network ({readout}) clearly more is lost in {counted(more)} of {counted(count, 'comparison')} of means;"
+        f" {'; '.join(filter(None, (harm, rest)))}."
+    ]
 
 
 def _of_claims(scores: Scores, main: list[tuple[str, str]], claims: list[Claim]) -> str:
     """How many hold; of those that do not the points of the tasks name the comparisons, so only the others are named here."""
     failed = sum(not claim.holds for claim in claims)
     if not failed:
-        return f"All {len(claims)} statements below hold."
+        return f"All {len(claims)} statements that are checked hold."
     checks = [claim.title for block in main for claim in strength_claims(scores, *block) if not claim.holds]
     named = f" Of the checks of the attacks these do not: {'; '.join(checks)}." if checks else ""
-    return f"{len(claims) - failed} of the {len(claims)} statements below hold.{named}"
+    return f"{len(claims) - failed} of the {len(claims)} statements that are checked hold.{named}"

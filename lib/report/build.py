@@ -31,8 +31,9 @@ RUN = ("params", "versions", "machine", "stages", "seen_corruptions", "attack_ep
 
 
 def build_report(
-    results: pd.DataFrame, histories: dict[str, pd.DataFrame], panels: dict, run: dict, out: str | Path
-) -> Path:
+    results: pd.DataFrame, histories: dict[str, pd.DataFrame], panels: dict, run: dict, out: str | Path,
+    several: pd.DataFrame | None = None,
+) -> Path:  # fmt: skip
     """Write tables/*.{md,tex,csv}, figures/*.{svg,png}, claims.json, metrics.json, run.json and report.html into ``out``.
 
     Args:
@@ -52,6 +53,7 @@ def build_report(
         run: {'params': nested dict, 'versions': {name: version}, 'machine': text, 'stages': [(name, seconds)],
             'seen_corruptions': types in the training mixture, 'attack_eps': the budget of all attacks in 255ths,
             'left_out': sentences, one for each task that was not measured}.
+        several: results of several seeds (reports/seeds); spoken of where this run is one of them.
 
     Returns:
         The page's path.
@@ -77,7 +79,7 @@ def build_report(
             json.dumps(record, indent=1, default=str, ensure_ascii=False) + "\n",
             encoding="utf-8",
         )
-    return write_html(results, tables, drawn, claims, run, panels["left_out"], out)
+    return write_html(results, tables, drawn, claims, run, panels["left_out"], several, out)
 
 
 def report_tables(results: pd.DataFrame, seen: tuple[str, ...], eps: float) -> list[Table]:

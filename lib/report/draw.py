@@ -187,8 +187,9 @@ def draw_all(
             Drawn(
                 "eps_sweep",
                 "Score against the attack's budget",
-                "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off "
-                "would be a sign of masked gradients. Below chance the attack chooses the answer. "
+                "PGD with a growing budget. A sound attack drives every encoder to about zero; one that levels off above "
+                "would be a sign of masked gradients. Below chance the attack chooses the answer. F1 of action units need not "
+                "go down to zero, nor fall all the way: units that are guessed for every face have one. "
                 f"Dotted: the {eps:g}/255 of the tables. Bands: {bars}. " + facts("sweep", swept) + of_neighbours(swept),
                 attacks.eps_sweep(scores, eps),
             )

@@ -12,6 +12,7 @@ from lib.report import table_formats
 from lib.report.answer import answer
 from lib.report.claim import Claim
 from lib.report.claims import DEFINITIONS
+from lib.report.seeds import of_this_run
 
 TEMPLATE = Path(__file__).with_name("template.html")
 FIRST = ("headline", "restoration")  # figures shown beside the answer
@@ -35,12 +36,14 @@ def write_html(
     claims: list[Claim],
     run: dict,
     left_out: dict[str, str],
+    several: pd.DataFrame | None,
     out: Path,
 ) -> Path:
     """``out``/report.html from tables, drawn figures (their files lie in ``out``/figures), claims and run facts.
 
-    ``left_out``: panel that is not among the figures -> why.
+    ``left_out``: panel that is not among the figures -> why. ``several``: as in :func:`lib.report.build.build_report`.
     """
+    over_seeds, seed_details = of_this_run(results, several)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -62,6 +65,8 @@ def write_html(
     longest = max((seconds for _, seconds in stages), default=1.0)
     page = environment.get_template(TEMPLATE.name).render(
         answer=answer(results),
+        over_seeds=over_seeds,
+        seed_details=seed_details,
         only_seed=int(results["seed"].iloc[0]) if results["seed"].nunique() == 1 else None,
         claims=claims,
         definitions=DEFINITIONS,

@@ -15,6 +15,7 @@ from lib.report.claims import compared_blocks
 from lib.report.drop_claims import drop_claims
 from lib.report.summary import FEWEST, Scores
 from lib.report.wording import joined
+from lib.results import KEY_COLUMNS
 
 UNTRAINED, READOUT, PIXELS = "untrained", "pixel_readout", "raw_pixels"
 PAIRS = ((OURS, PLAIN), (OURS, ADVERSARIAL), (PLAIN, UNTRAINED))  # compared seed by seed
@@ -44,7 +45,7 @@ def report(results: pd.DataFrame, eps: float, own: int) -> str:
         f" run. Scores in percent, drops in points: mean over all corruptions and severities, and over the eight attacks of {eps:g}/255."
         f" In brackets 95% intervals: people, joined with Student's t over seeds; behind them each seed's value. {len(seeds)} seeds make"
         f" wide intervals: t with {len(seeds) - 1} degrees of freedom is {stats.t.ppf(0.975, len(seeds) - 1):.1f}. Minutes of training on"
-        " rendered faces, not the paper. Written by `python -m tests.benchmarks.study_seeds`.",
+        " rendered faces, not the published experiment. Written by `python -m tests.benchmarks.study_seeds`.",
     ]  # fmt: skip
     for block in blocks:
         lines += ["", f"## {names.task_label(*block)}", "", f"{scores.all_facts(*block)}.", ""]
@@ -54,7 +55,7 @@ def report(results: pd.DataFrame, eps: float, own: int) -> str:
             lines.append(f"| {names.look(method).label} | {' | '.join(cells)} |")
         lines += ["", *(f"- {sentence}" for sentence in comparisons(results, *block))]
     if said := in_a_sentence(results):
-        lines[3:3] = ["", said]
+        lines[3:3] = ["", f"{verdict_over_seeds(results)} {said}"]
     return "\n".join([*lines, ""])
 
 
@@ -99,26 +100,40 @@ def _held(results: pd.DataFrame, blocks: list[tuple[str, str]]) -> dict[str, tup
     return {title: ([held[title] for held in found[:-1]], on_mean) for title, on_mean in found[-1].items() if all(title in h for h in found)}
 
 
-def in_a_sentence(results: pd.DataFrame) -> str:
-    """What the report's verdict would be on each seed and on their mean, and which comparisons on the main tasks not every seed holds.
+def of_this_run(results: pd.DataFrame, several: pd.DataFrame | None) -> tuple[str, str]:
+    """The verdict over the seeds of ``several`` and what stands behind it, two sentences; empty unless ``results`` is one of its seeds."""
+    if several is None or results["seed"].nunique() > 1:
+        return "", ""
+    keys = [name for name in KEY_COLUMNS if name != "severity"]
+    both = several.merge(results[results["severity"].fillna(0).eq(0)], on=keys, suffixes=("", "_run"))
+    same = set(results["seed"]) <= set(several["seed"]) and len(both) and both["value"].eq(both["value_run"]).all()
+    details = in_a_sentence(several) if same else ""
+    return (verdict_over_seeds(several), details) if details else ("", "")
 
-    Empty where nothing was compared.
-    """
+
+def verdict_over_seeds(results: pd.DataFrame) -> str:
+    """'In part, over 3 seeds (yes on seed 1 and in part on seeds 2 and 3).'"""
+    seeds = sorted(results["seed"].unique())
+    on = {}
+    for seed in seeds:
+        on.setdefault(verdict_in_short(results[results["seed"] == seed]), []).append(str(seed))
+    said = joined([f"{verdict} on seed{'s' if len(numbers) > 1 else ''} {joined(numbers)}" for verdict, numbers in on.items()])
+    return f"{verdict_in_short(results).capitalize()}, over {len(seeds)} seeds ({said})."
+
+
+def in_a_sentence(results: pd.DataFrame) -> str:
+    """Which of the report's comparisons on the main tasks hold on every seed, and which do not; empty where nothing was compared."""
     seeds, blocks = sorted(results["seed"].unique()), compared_blocks(Scores(results))
     held = _held(results, blocks)
     if not held:
         return ""
-    verdicts = [f"seed {seed} {verdict_in_short(results[results['seed'] == seed])}" for seed in seeds]
     failed = [
-        f"{title} ({sum(holds)} of {len(seeds)} seeds{'' if on_mean else ', nor on their mean'})"
+        f"{title} ({sum(holds)} of {len(seeds)}{'' if on_mean else ', and not on their mean'})"
         for title, (holds, on_mean) in held.items() if not all(holds)
     ]  # fmt: skip
     tasks = joined([names.task_label(*block) for block in blocks])
-    said = (
-        f"The verdict seed by seed: {joined(verdicts)}; on their mean {verdict_in_short(results)}. Of the {len(held)} comparisons on {tasks}"
-        f" {len(held) - len(failed)} hold on every seed"
-    )
-    return f"{said}; not on every one: {'; '.join(failed)}." if failed else f"{said}."
+    said = f"Of the {len(held)} comparisons on {tasks} {len(held) - len(failed)} hold on every seed"
+    return f"{said}. Not on every seed: {'; '.join(failed)}." if failed else f"{said}."
 
 
 def verdict_in_short(results: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """What each table says: rows, columns, numbers, caption and notes. ``table_formats`` writes it down.
 
-The three tables of the paper (expression, verification, action units under the eight attacks of its code, each as
+The three published tables (expression, verification, action units under the eight attacks of its code, each as
 `score / Drop`), one corruption table a task and one overview.
 """
 
@@ -14,26 +14,26 @@ from lib.report.summary import FEWEST, Scores
 from lib.strong_attacks import PARTS_OF_M
 
 READING = (
-    "Drop = clean score minus score under the condition, in points; this reading is ours, the paper's text gives no "
+    "Drop = clean score minus score under the condition, in points; this reading is ours, the authors' README gives no "
     "formula."
 )
 INTERVALS = "± is half the width of the 95% interval: bootstrap over subjects{seeds}. The CSV file has both ends."
 SEEDS = ", joined with Student's t over seeds"
 TWINS = (
     "† For a model without randomness UPGD is the same iteration as MIFGSM, and EOTPGD is PGD with other random "
-    "starts: eight names, six different attacks. The mean counts all eight, as the paper's code lists them."
+    "starts: eight names, six different attacks. The mean counts all eight, as the published code lists them."
 )
 THIRD = (
-    "The columns are those of the paper's third table, F1 and Drop F1 of action units. Its numbers are known as pictures only, so none "
+    "The columns are those of the third published table, F1 and Drop F1 of action units. Its numbers are known as pictures only, so none "
     "stands here. F1 here is the mean over the units of a fold, then over the folds."
 )
 BOLD = (
     "Bold: best of baselines and methods. ‡: a control that is better than that (a score near chance has little to "
     "lose)."
 )
-RENDERED = "Rendered faces are a demonstration of the pipeline. These are not the paper's data and not its numbers."
-REAL = "These are real photographs, but not the paper's data set: the numbers are not the paper's."
-OWN = "A data set of one's own: these are not the paper's data and not its numbers."
+RENDERED = "Rendered faces are a demonstration of the pipeline. These are not the published data and not the published numbers."
+REAL = "These are real photographs, but not the published data set: the numbers are not the published ones."
+OWN = "A data set of one's own: these are not the published data and not the published numbers."
 FEW = " With so few subjects the intervals are too narrow: they say nothing about other people."
 
 
@@ -78,7 +78,7 @@ def all_tables(results: pd.DataFrame, seen: tuple[str, ...] = (), eps: float = 8
 
 
 def attack_table(scores: Scores, task: str, dataset: str, eps: float = 8.0) -> Table:
-    """The paper's layout: a row an encoder; clean, then `score / Drop` under each attack, their mean and the worst."""
+    """The published layout: a row an encoder; clean, then `score / Drop` under each attack, their mean and the worst."""
     attacks = scores.conditions(task, dataset, "attack")
     methods = names.ordered(scores.methods(task, dataset))
     metric = names.METRIC_LABEL[names.MAIN_METRIC[task]]
