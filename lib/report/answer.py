@@ -126,7 +126,7 @@ def _without_a_network(scores: Scores, blocks: list[tuple[str, str]]) -> list[st
     rest = "where the intervals overlap the network is not shown to make a difference" if alike else ""
     harm = f"it loses clearly less in {counted(less)}, where the network does harm" if less else ""
     return [
-        f"Without a network ({readout}) clearly more is lost in {counted(more)} of {counted(count, 'comparison')} of means;"
+        f"Without a network ({readout}) clearly more is lost in {counted(more) if more else 'none'} of {counted(count, 'comparison')} of means;"
         f" {'; '.join(filter(None, (harm, rest)))}."
     ]
 

@@ -13,6 +13,7 @@ from lib.report.draw import draw_all
 from lib.report.figures import embedding, headline, style
 from lib.report.html import duration, flatten, reasons
 from lib.report.readme import blocks
+from lib.report.seeds import summaries
 from lib.report.summary import Scores
 from lib.report.table_formats import csv_text, markdown
 from lib.report.tables import all_tables
@@ -192,6 +193,16 @@ def test_what_was_not_measured_is_not_drawn(small, tmp_path, keep, gone):
     write_results(results, tmp_path / "results.csv")
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert "nan" not in blocks(tmp_path)["results"]
+
+
+def test_the_verdict_over_seeds_comes_first_where_the_run_is_one_of_them(small, tmp_path):
+    results, histories, panels, run = small
+    results = results[results["family"].isin(["clean", "corruption", "attack"])]
+    write_results(results, tmp_path / "results.csv")
+    several = summaries(pd.concat([results, results.assign(seed=4)]), list(results["method"].unique()))
+    page = unescape(build_report(results, histories, panels, run, tmp_path, several).read_text())
+    assert '<p class="verdict">Yes, over 2 seeds (yes on seeds 0 and 4).</p>' in page
+    assert f"<p>This run, seed 0: {answer(results).verdict}</p>" in page and "trained once" not in page
 
 
 def test_of_several_seeds_it_is_not_said_that_there_was_one(small, tmp_path):

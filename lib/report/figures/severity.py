@@ -44,13 +44,8 @@ def drop_by_corruption(scores: Scores, task: str, dataset: str, seen: tuple[str,
             encoder_line(axes, levels, cells, method)
         _panel(axes, names.condition_label(corruption), levels)
         if seen:
-            axes.set_title(
-                "seen" if corruption in seen else "unseen",
-                loc="right",
-                fontsize=7,
-                fontweight="normal",
-                color="#777777",
-            )
+            where = {"transform": axes.transAxes, "ha": "right", "va": "top"}  # inside: a long name fills the line above
+            axes.text(0.99, 0.98, "seen" if corruption in seen else "unseen", fontsize=7, color="#777777", **where)
     for axes in panels[len(corruptions) :]:
         axes.axis("off")
     for i, axes in enumerate(panels[: len(corruptions)]):
