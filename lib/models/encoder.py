@@ -134,8 +134,7 @@ class Encoder(nn.Module):
     def _look_at(self, images: Tensor) -> None:
         weights = next(self.parameters(), None)  # raw pixels have none
         expected = weights.dtype if weights is not None else torch.float32 if images.dtype.itemsize < 4 else images.dtype
-        mixed = images.dtype != torch.float64 and torch.is_autocast_enabled(images.device.type)
-        if images.dtype != expected and not mixed:
+        if images.dtype != expected and (images.dtype == torch.float64 or not torch.is_autocast_enabled(images.device.type)):
             raise ValueError(f"images: expected {expected} like the encoder's weights, got {images.dtype}; images.to({expected}) is")
         if self.training or images.requires_grad or torch.compiler.is_compiling():
             return
