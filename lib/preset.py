@@ -1,6 +1,7 @@
-"""Published settings in one command: params.yaml as a paper had it.
+"""Settings in one command: params.yaml as a paper had it, or a tiny run to see that everything works.
 
     python -m lib.preset                     lists them
+    python -m lib.preset tiny && dvc repro
     python -m lib.preset ssl_fer && dvc repro
     git checkout params.yaml                 back to the demo
     python -m lib.preset ssl_fer --force     overwrites what was changed in params.yaml by hand

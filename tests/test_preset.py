@@ -19,9 +19,10 @@ from lib.loading import read
 from lib.methods import build_method
 from lib.models.encoder import EncoderConfig
 from lib.params import ParamsError, load
-from lib.prepare import prepare
+from lib.prepare import PEOPLE_TO_VERIFY, prepare
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = [name for name in preset.names() if name != "tiny"]
 
 
 @pytest.fixture
@@ -29,8 +30,23 @@ def params(tmp_path):
     return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
 
 
-@pytest.mark.parametrize("name", preset.names())
-def test_every_preset_is_valid_and_says_what_it_is(params, name):
+def test_the_tiny_one_is_the_demo_with_fewer_of_everything(params):
+    demo = load(params)
+    preset.apply("tiny", params)
+    found = load(params)
+    assert found.prepare.dataset == found.prepare.probe == "demo" and found.schedule.epochs == 1
+    assert set(found.methods) == {"simclr", "dar_sfrl"} < set(demo.methods) and set(found.controls) < set(demo.controls)
+    for part in ("demo", "probe"):
+        small, large = (dataclasses.asdict(getattr(settings, part)) for settings in (found, demo))
+        counts = [key for key, value in small.items() if isinstance(value, int)]
+        assert len(counts) > 4 and all(small[key] <= large[key] for key in counts)
+    people = found.demo.probe_identities
+    assert people - round(people * 2 / 3) >= PEOPLE_TO_VERIFY  # a third of them are tested
+    assert set(found.probe.corruptions) < set(demo.probe.corruptions) and found.probe.tasks == demo.probe.tasks
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_preset_is_valid_and_says_what_it_is(params, name):
     demo = load(params)
     preset.apply(name, params)
     found, text = load(params), params.read_text()
@@ -74,7 +90,7 @@ def voxceleb(tmp_path):
     return tmp_path / "voxceleb"
 
 
-@pytest.mark.parametrize("name", preset.names())
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_methods_of_every_preset_take_voxceleb_as_it_comes_with_landmarks(params, voxceleb, tmp_path, name):
     preset.apply(name, params)
     found = load(params)
@@ -103,7 +119,7 @@ def test_a_second_time_changes_nothing(params):
     assert params.read_text() == once
 
 
-@pytest.mark.parametrize("name", preset.names())
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_comments_stay_where_they_belong_and_those_of_values_that_went_go(params, name):
     before = params.read_text().splitlines()
     preset.apply(name, params)
