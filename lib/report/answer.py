@@ -125,10 +125,8 @@ def _without_a_network(scores: Scores, blocks: list[tuple[str, str]]) -> list[st
         return [f"Without a network ({readout}) clearly more is lost on {every_mean(count)}: the network makes the difference."]
     rest = "where the intervals overlap the network is not shown to make a difference" if alike else ""
     harm = f"it loses clearly less in {counted(less)}, where the network does harm" if less else ""
-    return [
-        f"Without a network ({readout}) clearly more is lost in {counted(more) if more else 'none'} of {counted(count, 'comparison')} of means;"
-        f" {'; '.join(filter(None, (harm, rest)))}."
-    ]
+    some = f"{counted(more) if more else 'none'} of {counted(count, 'comparison')} of means"
+    return [f"Without a network ({readout}) clearly more is lost in {some}; {'; '.join(filter(None, (harm, rest)))}."]
 
 
 def _of_claims(scores: Scores, main: list[tuple[str, str]], claims: list[Claim]) -> str:

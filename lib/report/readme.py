@@ -31,7 +31,7 @@ SHOWN = (*METHODS, "dar_sfrl_released", "raw_pixels", "untrained", "pixel_readou
 TERM = "the comparisons of a task"
 COLUMNS = (  # heading, family, condition, metric
     ("clean", "clean", "clean", None), ("drop, corruptions", "corruption", "mean", "drop"),
-    ("of them unseen", "corruption", "mean_unseen", "drop"), ("drop, attacks", "attack", "mean", "drop"),
+    ("drop, unseen types", "corruption", "mean_unseen", "drop"), ("drop, attacks", "attack", "mean", "drop"),
 )  # fmt: skip
 
 
@@ -72,8 +72,8 @@ def _results(results, run: dict, several) -> str:
         [*verdict, "", *listed, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent; drops in points: means over corruption types and severities (*unseen*: those that are not in"
          f" DAR-SFRL's training mixture; the SimCLR encoders trained on no corruption), and over the attacks at {run['attack_eps']:g}/255,"
-         f" of the attacked images. In brackets 95% intervals over people. {facts}.", "", f"*The comparisons of a task*: {dict(DEFINITIONS)[TERM]}"
-         " (*clearly*: the 95% intervals do not overlap)."]
+         f" of the attacked images. In brackets 95% intervals over people. {facts}.", "",
+         f"*The comparisons of a task*: {dict(DEFINITIONS)[TERM]} (*clearly*: the 95% intervals do not overlap)."]
     )  # fmt: skip
 
 
@@ -81,16 +81,16 @@ def _demo(results, run: dict) -> str:
     """The size of the committed run in a table, so that nobody takes the demo for the published experiment."""
     scores, params = Scores(results), run["params"]
     demo, size, schedule = params["demo"], params["prepare"]["image_size"], params["schedule"]
-    own = params["prepare"]["dataset"] == DEMO
+    rendered = params["prepare"]["dataset"] == DEMO
     people, clips, frames = (demo[name] for name in ("pretrain_identities", "clips_per_identity", "frames_per_clip"))
-    epochs = [f"{names.look(name).label} {own}" for name, entry in params["methods"].items() if (own := entry.get("epochs"))]
+    epochs = [f"{names.look(name).label} {entry['epochs']}" for name, entry in params["methods"].items() if entry.get("epochs")]
     kinds = {family: {c for block in scores.blocks() for c in scores.conditions(*block, family)} for family in ("corruption", "attack")}
     severities = results[(results["family"] == "corruption") & results["severity"].gt(0)]["severity"].nunique()
-    images = f"{people * clips * frames:,} images of {size} px"
+    learnt = f"{people} rendered people, {clips} clips of {frames} frames each: {people * clips * frames:,} images of {size} px"
     measured = f"{len(kinds['corruption'])} corruption types at {severities} severities, {len(kinds['attack'])} attacks"
     seconds = duration(sum(float(seconds) for _, seconds in run["stages"]))
     rows = (
-        ("learnt from", f"{people} rendered people, {clips} clips of {frames} frames each: {images}" if own else params["prepare"]["dataset"]),
+        ("learnt from", learnt if rendered else params["prepare"]["dataset"]),
         ("tested on", "; ".join(f"{names.task_label(*block)}: {scores.all_facts(*block)}" for block in scores.blocks())),
         ("backbone", f"{params['network']['backbone']}, the same for all methods (`network` in params.yaml)"),
         ("training", f"{schedule['epochs']} epochs{f' ({joined(epochs)})' if epochs else ''}, {schedule['batch_size']} images a step"),

@@ -1,6 +1,8 @@
 """The README's numbers: they come from the results, and the committed ones are those of the committed results."""
 
 import json
+import math
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from lib.report import readme
 from lib.report.claims import compute_claims
 from lib.report.seeds import summaries
 from lib.report.wording import counted
-from lib.results import write_results
+from lib.results import read_results, write_results
 from lib.strong_attacks import PARTS_OF_M, STRONG
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,16 @@ def test_numbers_are_those_of_the_results(checkout, results):
     types = {c for c in results[results.family == "corruption"].condition if not c.startswith(("mean", "worst"))}
     assert f"| {len(types)} corruption types at 5 severities, 8 attacks of 8/255 |" in text
     assert "stale text" not in text and text.count("# A\n") == 2 and text.endswith("B\n")
+
+
+def test_the_demo_is_said_to_be_the_demo_whichever_method_has_epochs_of_its_own(checkout):
+    file = checkout / "reports" / readme.RUN
+    run = json.loads(file.read_text())
+    for method in run["params"]["methods"].values():
+        method.pop("epochs", None)
+    file.write_text(json.dumps(run))
+    block = readme.blocks(checkout / "reports")["demo"]
+    assert "| learnt from | 20 rendered people, 3 clips" in block and "| 8 epochs, 192 images a step |" in block
 
 
 def test_writing_twice_changes_nothing(checkout):
@@ -136,8 +148,35 @@ def test_what_the_readme_says_against_us_is_in_the_committed_table():
     assert overlap("moving_pixels", "dar_sfrl", "expression_rendered_attack_drop")
 
 
-def test_the_attacks_are_counted_as_the_code_has_them():
+def test_seen_and_unseen_types_and_what_is_right_under_attack_are_those_of_the_committed_results():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    found = read_results(ROOT / "reports" / readme.RESULTS)
+    found = found[(found["task"] == "expression") & found["metric"].str.match("drop|accuracy|recall")]
+    value = found.set_index(["method", "family", "condition", "metric"])["value"]
+    drop = lambda method, types: f"{value.loc[(method, 'corruption', types, 'drop')].item():.1f}"  # noqa: E731
+    ours, other, blur = "dar_sfrl", "simclr_adversarial", "blur"
+    assert f"of seen types it loses {drop(ours, 'mean_seen')} points, adversarial SimCLR {drop(other, 'mean_seen')}; of unseen ones" in text
+    unseen = f"{drop(ours, 'mean_unseen')} and {drop(other, 'mean_unseen')}, and SimCLR behind a blur {drop(blur, 'mean_unseen')}"
+    assert f"of unseen ones {unseen}" in text
+
+    def recall(method: str, name: str) -> float:
+        return value.loc[(method, "attack", "mean", f"recall_{name}")].item()
+
+    right = f"of surprise {recall(ours, 'surprise'):.0f}% are, of fear {recall(ours, 'fear'):.0f}%, of sadness {recall(ours, 'sadness'):.0f}%"
+    rest = max(recall(ours, name) for name in ("neutral", "happiness", "disgust", "anger"))
+    assert f"{right}, of each of the other four at most {math.ceil(rest - 0.5)}%" in text
+    assert all(abs(recall(ours, name) - recall("pixel_readout", name)) < 5 for name in ("surprise", "fear", "sadness", "neutral"))
+    assert f"{value.loc[(ours, 'attack', 'mean', 'accuracy')].item():.0f}% of expressions are still right" in text
+
+
+def test_every_link_between_the_pages_leads_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert not link or "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_attacks_are_counted_as_the_code_has_them():
+    text, api = (" ".join((ROOT / page).read_text(encoding="utf-8").split()) for page in ("README.md", "docs/api.md"))
     others = (apgd, apgd_targeted, fab_targeted, square_search, structured_attack)
     measured, eight, nine = ProbeParams().attacks, counted(len(ProbeParams().attacks)), counted(len(ATTACKS))
     torch.manual_seed(0)  # enough images that no two attacks end in the same corners by chance
@@ -147,12 +186,12 @@ def test_the_attacks_are_counted_as_the_code_has_them():
     different = len({tuple(result.flatten().tolist()) for result in made.values()})
     assert f"under {eight} white-box attacks" in text and f"**The {eight} attacks** are those" in text
     assert f"{eight} names, {counted(different)} different attacks; means over the attacks count all {eight}" in text
-    assert set(ATTACKS) - set(measured) == {"fgsm"} and f"`ATTACKS` has {nine} names, these and FGSM" in text
-    assert f"`ATTACKS`: {nine}, the {eight} of DAR-SFRL's code and FGSM" in text
+    assert set(ATTACKS) - set(measured) == {"fgsm"} and f"`ATTACKS` has {nine} names, the {eight} of DAR-SFRL's code and FGSM" in api
+    assert f"`ATTACKS`: {nine}, the {eight} of DAR-SFRL's code and FGSM" in api and f"`CORRUPTIONS`: {len(CORRUPTIONS)} types" in api
     count = len(ATTACKS) + len(others)
-    assert f"`lib/degrade` has {count} attacks: these {nine}, Auto-PGD, APGD-T, FAB-T, Square and" in text
+    assert f"`lib/degrade` has {count} attacks: these {nine}, Auto-PGD, APGD-T, FAB-T, Square and" in api
     assert f"| {len(CORRUPTIONS)} corruptions, {count} attacks, " in text
-    assert f"AutoAttack is {counted(len(PARTS))} of them in turn" in text
+    assert f"AutoAttack is {counted(len(PARTS))} attacks in turn" in text and f"AutoAttack is {counted(len(PARTS))} of them in turn" in api
     assert f"{counted(len(STRONG)).capitalize()} stronger ones are measured" in text and f"and {counted(len(PARTS_OF_M))} on M" in text
 
 
