@@ -14,7 +14,8 @@ DEFINITIONS = (
     (
         "the comparisons of a task",
         f"against {names.look(PLAIN).label}, clearly less lost under corruptions and under attacks, and a clean score within"
-        f" {CLEAN_MARGIN:g} points; against {names.look(ADVERSARIAL).label}, no more lost under either",
+        f" {CLEAN_MARGIN:g} points; against {names.look(ADVERSARIAL).label}, no more lost under either, by the numbers"
+        " alone, which is easier to meet",
     ),
     ("clearly less", "the 95% intervals do not overlap"),
     ("unseen corruptions", "the types that are not in DAR-SFRL's training mixture; the SimCLR encoders trained on no corruption"),
