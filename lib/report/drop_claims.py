@@ -17,8 +17,8 @@ DEFINITIONS = (
         f" {CLEAN_MARGIN:g} points; against {names.look(ADVERSARIAL).label}, no more lost under either, by the numbers"
         " alone, which is easier to meet",
     ),
-    ("clearly less", "the 95% intervals do not overlap"),
     ("unseen corruptions", "the types that are not in DAR-SFRL's training mixture; the SimCLR encoders trained on no corruption"),
+    ("clearly less", "the 95% intervals do not overlap"),
     (f"within {CLEAN_MARGIN:g} points or better", f"at most {CLEAN_MARGIN:g} points below"),
     ("at least as good", "the drop itself is no larger, whether or not the intervals overlap"),
 )

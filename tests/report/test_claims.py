@@ -80,7 +80,7 @@ def test_every_word_that_is_defined_is_used():
     ours = rows("dar_sfrl", {"attack": 10.0}, extra=checks)
     found = claims_of(ours, rows("simclr", {"attack": 20.0}), rows("simclr_adversarial", {"attack": 20.0}))
     texts = " ".join(claim.text for claim in found.values())
-    for term, _ in DEFINITIONS[1:]:  # the first says what is compared
+    for term, _ in DEFINITIONS[2:]:  # the first two are words of the answer above the statements
         assert all(part in texts for part in term.removeprefix("the loss ").split(" ... ")), term
 
 

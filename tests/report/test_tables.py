@@ -68,7 +68,7 @@ def test_captions_name_data_size_and_seeds(tables):
         assert re.search(r"n = [\d,]+ (images|pairs) of \d+ subjects, 1 seed", table.caption)
         assert "95% interval" in table.caption
         assert any("clean score minus score" in note for note in table.notes)
-    assert any("not the paper's data" in note for note in tables["attacks_expression_rendered"].notes)
+    assert any("not the published data" in note for note in tables["attacks_expression_rendered"].notes)
 
 
 def test_few_people_and_other_data_are_said(make):
