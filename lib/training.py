@@ -8,7 +8,6 @@ resumed by a run that differs from the one that wrote it.
 """
 
 import csv
-import difflib
 import hashlib
 import json
 import math
@@ -24,14 +23,13 @@ from torch import Tensor, nn
 from lib.device import sent
 from lib.files import write_aside
 from lib.loading import ahead, read
+from lib.methods.protocol import check_embedded, check_protocol, check_terms
 from lib.models.encoder import WEIGHTS, save_encoder
 from lib.progress import Progress
 from lib.step_values import METER, under_way
 
 HISTORY = "history.csv"
 CHECKPOINT_EVERY_S = 60.0
-PROTOCOL = ("views", "loss", "optimizer", "encoder")  # what every method has; see lib.methods
-IF_NEEDED = ("after_step", "after_epoch", "finish", "items", "labels", "rate", "begin", "began_with")  # what it may have
 CODE = (
     "training.py", "step_values.py", "loading.py", "views.py", "clips.py", "cores.py", "losses", "methods", "models", "degrade",
     "faces/align.py", "faces/hull.py", "faces/parts.py", "faces/swap.py", "datasets/columns.py", "datasets/action_units.py",
@@ -100,7 +98,8 @@ def train(
         The history, one row an epoch: mean of every loss term, learning rate, seconds, and the collapse meter.
 
     Raises:
-        ValueError: no images or fewer than a batch, or a method that lacks a part of the protocol.
+        ValueError: no images or fewer than a batch; a method that lacks a part of the protocol, or whose loss gives something else
+            than lib.methods says.
         TrainingError: a loss that is not finite; names the term and the step.
     """
     check_protocol(method)
@@ -158,18 +157,21 @@ def train(
         rate = schedule.rate(step, steps_per_epoch) if own is None else own
         for group, base in zip(optimizer.param_groups, base_rates):
             group["lr"] = base * rate
-        unread = []
+        unread, embedded = [], False
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                 batches = method.views(batch, generator, *(() if labels is None else (sent(labels[index], device),)))
             for views in batches:
                 with torch.autocast(device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
                     terms = method.loss(views)
+                check_terms(method, terms)
                 embedding = terms.pop("embedding", None)
+                embedded |= embedding is not None
                 optimizer.zero_grad(set_to_none=True)
                 terms["loss"].backward()
                 optimizer.step()
                 unread.append(under_way(terms, embedding))
+            check_embedded(method, embedded)
             if_it_has(method, "after_step", step)
         except Exception:
             try:
@@ -212,23 +214,6 @@ def _items(method: nn.Module, table, seed: int, epoch: int) -> Tensor:
 
     found = if_it_has(method, "items", table, epoch, draw)
     return torch.randperm(len(table), generator=draw(epoch)) if found is None else found
-
-
-def check_protocol(method: nn.Module) -> None:
-    """Does ``method`` have the parts that lib.methods asks for, and none that is nearly called like one that it may have?
-
-    Raises:
-        ValueError: names what is missing, or the part that nothing would ever call.
-    """
-    name = type(method).__name__
-    if lacking := [part for part in PROTOCOL if not callable(getattr(method, part, None))]:
-        raise ValueError(f"{name}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
-    own = {part for part in set(dir(type(method))) - set(dir(nn.Module)) if callable(getattr(type(method), part))}
-    for part in sorted(own - {*PROTOCOL, *IF_NEEDED}):
-        if not part.startswith("_") and (meant := difflib.get_close_matches(part, IF_NEEDED, 1, 0.8)):
-            raise ValueError(
-                f"{name}.{part}: nothing calls it; is {meant[0]} meant? (If it is a helper of your own, begin its name with '_')"
-            )
 
 
 def if_it_has(method: nn.Module, name: str, *arguments):

@@ -20,7 +20,7 @@ from lib.methods.moco import MoCo, MoCoConfig
 from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.methods.ssl_fer import SslFer, SslFerConfig
 from lib.models.encoder import WEIGHTS, EncoderConfig
-from lib.training import HISTORY, Schedule, TrainingError, check_protocol, fingerprint, seeded, train
+from lib.training import HISTORY, Schedule, TrainingError, fingerprint, seeded, train
 from lib.views import Views
 
 CPU = torch.device("cpu")
@@ -497,21 +497,23 @@ def test_a_method_that_lacks_a_part_of_the_protocol_is_told_before_it_trains(run
         run("a", method)
 
 
-@pytest.mark.parametrize(("part", "meant"), [("after_steps", "after_step"), ("after_epochs", "after_epoch"), ("finnish", "finish"),
-                                             ("item", "items"), ("begin_with", "began_with")])  # fmt: skip
-def test_a_part_that_nothing_would_call_is_named(run, monkeypatch, part, meant):
-    method = make()
-    monkeypatch.setattr(type(method), f"_{part}", lambda self: None, raising=False)
-    monkeypatch.setattr(type(method), "augmented", lambda self: None, raising=False)  # helpers that are called like no part
-    check_protocol(method)
-    monkeypatch.setattr(type(method), part, lambda self: None, raising=False)
-    with pytest.raises(ValueError, match=rf"SimCLR.{part}: nothing calls it; is {meant} meant\? \(If it is a helper"):
+@pytest.mark.parametrize("kept", [{"loss"}, {"embedding"}, set()])
+def test_a_loss_that_gives_something_else_is_told_in_the_first_step(run, tmp_path, kept):
+    method, steps = make(), []
+    loss, method.loss = method.loss, lambda views: {name: term for name, term in loss(views).items() if name in kept}
+    method.after_step = steps.append
+    with pytest.raises(ValueError, match=r"^SimCLR\.loss: expected a dict with 'loss' \(a scalar\) and 'embedding' \[B, D\]"):
         run("a", method)
+    assert steps == [] and files(tmp_path) == []
 
 
-@pytest.mark.parametrize("method", [SimCLR, DarSfrl, DarSfrlReleased, SslFer, MoCo, BYOL, Aunce])
-def test_our_own_methods_have_no_such_part(method):
-    check_protocol(method.__new__(method))
+def test_one_embedding_a_batch_is_enough(run):
+    """The released DAR-SFRL has three steps a batch, one with an embedding."""
+    method = make("released")
+    given, loss = [], method.loss
+    method.loss = lambda views: given.append(loss(views)) or dict(given[-1])
+    history = run("a", method)
+    assert [("embedding" in terms) for terms in given[:3]] == [False, True, False] and all("embedding_std" in row for row in history)
 
 
 def test_images_without_clips_train_to_components_alone(run, monkeypatch):

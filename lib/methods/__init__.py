@@ -5,7 +5,8 @@ frozen dataclasses that a checkpoint is recognised by, and has
 
     views(images, generator) -> list of dicts: what the loss needs, made on the device; one optimiser step each. ``images``
                                 is [B, 3, H, W], or a lib.loading.ClipBatch for a method with ``items``
-    loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter
+    loss(views)              -> {name: scalar}; 'loss' is minimised, 'embedding' [B, D] feeds the collapse meter: at least one of
+                                the steps of every batch of images gives it
     optimizer()              -> the optimiser over what the method trains
     encoder()                -> the Encoder to keep
 
@@ -33,6 +34,7 @@ from lib.methods.byol import BYOL, BYOLConfig
 from lib.methods.dar_sfrl import DarSfrl, DarSfrlConfig
 from lib.methods.dar_sfrl_released import DarSfrlReleased
 from lib.methods.moco import MoCo, MoCoConfig
+from lib.methods.protocol import check_protocol
 from lib.methods.simclr import SimCLR, SimCLRConfig
 from lib.methods.ssl_fer import SslFer, SslFerConfig
 from lib.models.encoder import EncoderConfig
@@ -57,8 +59,10 @@ def build_method(name: str, config, network: EncoderConfig, views: Views) -> nn.
     """The method ``name`` with its parsed configuration, around a fresh network.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or a method that lacks a part of the protocol or has one that nothing would call.
     """
     if name not in BUILDERS:
         raise ValueError(f"method: unknown {name!r}; there are {', '.join(BUILDERS)}")
-    return BUILDERS[name][1](config, network, views)
+    method = BUILDERS[name][1](config, network, views)
+    check_protocol(method)
+    return method
