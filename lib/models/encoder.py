@@ -16,7 +16,7 @@ restorer's behind ``restorer.``, the readout's behind ``readout.``, the graph's 
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import safetensors
@@ -242,15 +242,17 @@ def load_encoder(path_or_run: str | os.PathLike) -> Encoder:
 
     Raises:
         FileNotFoundError: nothing there; says which command makes it.
-        ValueError: not an encoder file of this package, or a missing or unexpected key.
+        ValueError: not an encoder file of this package, or of another version of it: a missing or unexpected key of its
+            configuration or weights, a weight of another shape or that is not finite; names the file, the key and the remedy.
     """
     path = Path(path_or_run)
     if path.is_dir():
         path = path / WEIGHTS
     if not path.is_file():
+        where = "" if path.is_absolute() else f" ({path.absolute()})"
         raise FileNotFoundError(
-            f"no encoder at {path}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one (pretrain_continued@NAME"
-            " under 'continued')"
+            f"no encoder at {path}{where}: `dvc repro pretrain` trains them all, `dvc repro pretrain@NAME` one"
+            " (pretrain_continued@NAME under 'continued')"
         )
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -260,18 +262,57 @@ def load_encoder(path_or_run: str | os.PathLike) -> Encoder:
         raise ValueError(f"{path}: not a readable safetensors file ({error}); train it or copy it again") from error
     if "config" not in metadata:
         raise ValueError(f"{path}: no 'config' in its metadata, so it is not an encoder of this package")
-    encoder = Encoder(EncoderConfig(**json.loads(metadata["config"])))
+    encoder = _built(path, metadata["config"])
+    _check_finite(path, weights)
     parts, rest = [], {name: value for name, value in weights.items() if name != "empty"}
     for part in PARTS:
         own = {name: rest.pop(name) for name in list(rest) if name.startswith(f"{part}.")}
-        parts.append((getattr(encoder, part), {name.removeprefix(f"{part}."): value for name, value in own.items()}))
-    parts.append((encoder.backbone, rest))
-    for module, state in parts:
-        expected = set(module.state_dict()) if module is not None else set()
-        if missing := sorted(expected - set(state)):
+        parts.append((getattr(encoder, part), f"{part}.", own))
+    parts.append((encoder.backbone, "", rest))
+    for module, prefix, state in parts:
+        expected = {f"{prefix}{name}": value for name, value in module.state_dict().items()} if module is not None else {}
+        if missing := sorted(expected.keys() - state.keys()):
             raise ValueError(f"{path}: missing key {missing[0]!r} ({len(missing)} in all)")
-        if unexpected := sorted(set(state) - expected):
+        if unexpected := sorted(state.keys() - expected.keys()):
             raise ValueError(f"{path}: unexpected key {unexpected[0]!r} ({len(unexpected)} in all)")
+        for name, value in expected.items():
+            if state[name].shape != value.shape:
+                raise ValueError(
+                    f"{path}: the weight {name!r} has the shape {list(state[name].shape)}, its config asks for {list(value.shape)};"
+                    " train it or copy it again"
+                )
         if module is not None:
-            module.load_state_dict(state)
+            module.load_state_dict({name.removeprefix(prefix): value for name, value in state.items()})
     return encoder.eval()
+
+
+def _built(path: Path, text: str) -> Encoder:
+    """The encoder of the configuration in a file's metadata, its weights fresh."""
+    remedy = "train it again, or use that version"
+    known = {item.name: item for item in fields(EncoderConfig)}
+    try:
+        config = json.loads(text)
+        if not isinstance(config, dict):
+            raise ValueError(f"expected a dict, got {config!r}")
+    except ValueError as error:
+        raise ValueError(f"{path}: the 'config' in its metadata cannot be read ({error}); train it or copy it again") from None
+    if unknown := sorted(config.keys() - known.keys()):
+        raise ValueError(f"{path}: written by another version of dar-faces (its config has {unknown[0]!r}); {remedy}")
+    missing = [name for name, item in known.items() if item.default is item.default_factory is MISSING and name not in config]
+    if missing:
+        raise ValueError(f"{path}: written by another version of dar-faces (its config has no {missing[0]!r}); {remedy}")
+    try:
+        return Encoder(EncoderConfig(**config))
+    except Exception as error:  # timm's models raise many kinds
+        raise ValueError(
+            f"{path}: no encoder can be built from its config ({type(error).__name__}: {error}); if another version of dar-faces or"
+            f" timm wrote it, {remedy}"
+        ) from error
+
+
+def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
+    broken = [name for name, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path}: the weight {broken[0]!r} is not finite ({len(broken)} such weights in all); train it or copy it again"
+        )

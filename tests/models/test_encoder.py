@@ -92,6 +92,72 @@ def test_controls(images):
         CONTROLS["identity_restorer"](Encoder(PLAIN))
 
 
+@pytest.fixture
+def written(tmp_path):
+    """``written(config changes, weights changes)``: the file of a tiny encoder with these changed; ``...`` takes a key away."""
+    path = tmp_path / "e.safetensors"
+    save_encoder(Encoder(RESTORING), path)
+    weights = safetensors.torch.load_file(path)
+
+    def change(config=(), **tensors):
+        kept = {name: value for name, value in (RESTORING.__dict__ | dict(config)).items() if value is not ...}
+        safetensors.torch.save_file(weights | tensors, path, {"config": json.dumps(kept)})
+        return path
+
+    return change
+
+
+@pytest.mark.parametrize(("config", "said"), [
+    ({"fancy": 3}, "written by another version of dar-faces (its config has 'fancy'); train it again, or use that version"),
+    ({"backbone": ...}, "written by another version of dar-faces (its config has no 'backbone'); train it again, or use that version"),
+    ({"restorer": {"steps": 2}}, "no encoder can be built from its config (TypeError: "),
+    ({"backbone": "resnet9999"}, "no encoder can be built from its config (RuntimeError: Unknown model (resnet9999)"),
+    ({"image_size": 4}, "no encoder can be built from its config (ValueError: image_size: expected at least 8 px, got 4); if another"),
+])  # fmt: skip
+def test_a_file_of_another_version_is_named_with_the_key_and_the_remedy(written, config, said):
+    path = written(config)
+    with pytest.raises(ValueError) as caught:
+        load_encoder(path)
+    assert str(caught.value).startswith(f"{path}: {said}") and "train it again, or use that version" in str(caught.value)
+
+
+def test_a_config_without_what_has_a_default_is_read_and_one_that_is_no_json_is_named(written, images):
+    assert load_encoder(written({"centre": ..., "blur": ...})).config == RESTORING
+    path = written()
+    weights = safetensors.torch.load_file(path)
+    for text in ("{", "[1]"):
+        safetensors.torch.save_file(weights, path, {"config": text})
+        with pytest.raises(ValueError, match="e.safetensors: the 'config' in its metadata cannot be read .*; train it or copy it again"):
+            load_encoder(path)
+
+
+@pytest.mark.parametrize("name", ["conv1.0.weight", "restorer.stages.0.alpha"])
+def test_a_weight_of_another_shape_or_that_is_not_finite_is_named(written, name):
+    whole = load_encoder(written()).state_dict()
+    good = whole[name if name.startswith("restorer") else f"backbone.{name}"]
+    path = written(**{name: torch.zeros(*good.shape, 2)})
+    with pytest.raises(ValueError) as caught:
+        load_encoder(path)
+    shapes = f"has the shape {[*good.shape, 2]}, its config asks for {list(good.shape)}; train it or copy it again"
+    assert str(caught.value) == f"{path}: the weight {name!r} {shapes}"
+    for value in (float("nan"), float("inf")):
+        broken = good.clone(memory_format=torch.contiguous_format)
+        broken.view(-1)[-1] = value
+        with pytest.raises(ValueError, match=rf"e.safetensors: the weight '{name}' is not finite \(1 such weights in all\)"):
+            load_encoder(written(**{name: broken}))
+
+
+def test_where_a_path_that_is_not_absolute_was_looked_for_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_encoder("work/pretrain/mine")
+    assert str(caught.value).startswith(f"no encoder at work/pretrain/mine ({tmp_path / 'work/pretrain/mine'}): `dvc repro pretrain`")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        load_encoder(tmp_path / "mine")
+    assert str(caught.value).startswith(f"no encoder at {tmp_path / 'mine' / 'encoder.safetensors'}: `dvc")
+
+
 def test_errors(images, tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc repro pretrain"):
         load_encoder(tmp_path / "none")
@@ -104,7 +170,7 @@ def test_errors(images, tmp_path):
     weights = safetensors.torch.load_file(path)
     metadata = {"config": json.dumps(RESTORING.__dict__)}
     safetensors.torch.save_file({k: v for k, v in weights.items() if k != "restorer.stages.0.alpha"}, path, metadata)
-    with pytest.raises(ValueError, match="missing key 'stages.0.alpha'"):
+    with pytest.raises(ValueError, match="missing key 'restorer.stages.0.alpha'"):
         load_encoder(path)
     safetensors.torch.save_file(weights | {"extra": torch.zeros(1)}, path, metadata)
     with pytest.raises(ValueError, match="unexpected key 'extra'"):

@@ -122,6 +122,9 @@ def test_an_encoder_is_named_with_its_digest_and_no_other_file_is_taken(tmp_path
     assert saved(path) != digest
     with pytest.raises(ValueError, match=f"^descriptor: .*got '.*{digest}'"):
         PartDescriptor(f"{path}@{digest}")
+    path.write_bytes(b"no encoder")
+    with pytest.raises(ValueError, match="^descriptor: .*encoder.safetensors: not a readable safetensors file"):
+        PartDescriptor(f"{path}@{hashlib.sha256(b'no encoder').hexdigest()}")
 
 
 @pytest.mark.parametrize(
