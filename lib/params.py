@@ -6,6 +6,7 @@ Each group is a frozen dataclass next to the code that it drives; a group whose 
 import dataclasses
 import difflib
 import os
+import re
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,13 @@ from lib.methods.dar_sfrl import DarSfrlConfig
 from lib.models.checks import LEAST_SIDE
 from lib.models.controls import KINDS
 from lib.models.encoder import Encoder, EncoderConfig
-from lib.models.named import is_named
+from lib.models.named import is_named, named_file
 from lib.models.start import IMAGENET, SCRATCH
 from lib.probe_params import ProbeParams
 from lib.strict_yaml import ParamsError, check_keys, parse, read_tree
 from lib.training import Schedule
 from lib.views import Views
-from lib.workplace import DEMO, DEMO_SETS, find_root
+from lib.workplace import DEMO, DEMO_SETS, enter, find_root
 
 
 # what the renderer and the three folds need at least; lib.faces.demo_set refuses less too
@@ -270,7 +271,24 @@ def _check_inits(methods: dict[str, Method], continued: dict[str, Method]) -> No
 def _entries(tree: dict, name: str):
     if not isinstance(tree[name], dict):
         raise ParamsError(f"{name}: expected a group of named entries, got {tree[name]!r}")
+    for key in tree[name]:
+        if not _is_a_name(key):
+            raise ParamsError(
+                f"{name}.{key}: expected a name of A-Z, a-z, 0-9, _ and -, that neither begins with - nor reads as a number, True,"
+                f" False or None: files and stages of the pipeline are called so, got {key!r}"
+            )
     return tree[name].items()
+
+
+def _is_a_name(key: object) -> bool:
+    """May an entry be called so? DVC takes what is before a dot or @ for a name of its own; papermill hands 1e5 on as a number."""
+    if not isinstance(key, str) or not re.fullmatch("[A-Za-z0-9_][A-Za-z0-9_-]*", key) or key in ("True", "False", "None"):
+        return False
+    try:
+        float(key)
+    except ValueError:
+        return True
+    return False
 
 
 def _parse_method(tree, key: str) -> Method:
@@ -327,15 +345,49 @@ def check_network(params: Params) -> None:
         ) from None
 
 
+def check_named_files(params: Params) -> None:
+    """Are the encoders that methods name by PATH@DIGEST there, and the ones that are meant? Their tensors are not looked at.
+
+    Raises:
+        ParamsError: all that are not, with what can be done.
+    """
+    problems = []
+    for key, method in params.methods.items():
+        used = ["init"] + ["descriptor"] * getattr(method.config, "mask_fn", False)
+        for setting, name in ((setting, getattr(method.config, setting, "")) for setting in used):
+            try:
+                if is_named(name):
+                    named_file(f"methods.{key}.{setting}", name)
+            except ValueError as error:
+                problems.append(f"params.yaml: {error}")
+    if problems:
+        raise ParamsError("\n".join(problems))
+
+
+# The same whatever the settings are: the stages that read it would run again where it changes.
+GOOD = (
+    "params.yaml: every key is known, present and possible; timm builds the network for images of this size; the encoders named by"
+    " PATH@DIGEST, if any, are there and are these; the folders of the data sets are there (what lies in them is read by the stage"
+    " prepare; the demo is rendered by the pipeline)"
+)
+
+
 def main() -> None:
-    """``python -m lib.params``: is params.yaml as it should be, and is the data there? If not, the reason, and exit code 1."""
+    """``python -m lib.params``: is params.yaml as it should be, and is there what it names? If not, all reasons, and exit code 1."""
     try:
         params = load()
-        check_folders(params.prepare, find_root() / "data")
-        check_network(params)
+        root = enter()  # relative paths begin there
     except (ParamsError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
-    print("params.yaml: every key is known, present and possible, and the data sets are there")
+    problems = []
+    for check in (lambda: check_folders(params.prepare, root / "data"), lambda: check_network(params), lambda: check_named_files(params)):
+        try:
+            check()
+        except ParamsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SystemExit("error: " + "\n".join(problems))
+    print(GOOD)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """params.yaml: every mistake is one error that names the file, the key and the remedy."""
 
 import copy
+import hashlib
 
 import pytest
 import yaml
 
 from lib.faces.demo_set import make_demo_set
-from lib.params import LEAST_DEMO, Demo, Params, ParamsError, check_folders, check_network, load, main
+from lib.params import GOOD as NOTHING_WRONG
+from lib.params import LEAST_DEMO, Demo, Params, ParamsError, check_folders, check_named_files, check_network, load, main
 from lib.workplace import find_root
 
 GOOD = {
@@ -277,15 +279,63 @@ def test_what_begins_with_the_encoder_of_another_entry_stands_under_continued(wr
         assert said in message(write("continued", group))
 
 
+def test_an_encoder_that_is_named_must_be_there_and_be_the_one_that_is_meant(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clips = {"method": "ssl_fer", "surrogate": "plain"}
+
+    def said(method, **settings):
+        with pytest.raises(ParamsError) as caught:
+            check_named_files(load(write("methods.units", method | settings)))
+        return str(caught.value)
+
+    file = tmp_path / "mine" / "encoder.safetensors"
+    assert said(UNITS, init="mine@01234567") == (
+        f"params.yaml: methods.units.init: no encoder at mine/encoder.safetensors ({file}); train it first, or name something else"
+    )
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    check_named_files(load(write("methods.units", UNITS | {"init": f"mine@{digest[:8]}"})))
+    expected = "expected an encoder with the beginning of its SHA-256, PATH@DIGEST, got 'mine@01234567'; if the file as it is now"
+    assert said(UNITS, init="mine@01234567").startswith(f"params.yaml: methods.units.init: {expected}")
+    assert said(clips, mask_fn=True, descriptor="mine@01234567").startswith(f"params.yaml: methods.units.descriptor: {expected}")
+    for unused in ({"mask_fn": False, "descriptor": "mine@01234567"}, {"mask_fn": True, "descriptor": "pixels"}, {"mask_fn": True}):
+        check_named_files(load(write("methods.units", clips | unused)))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "a/b", "a@b", "$a", "-a", "ä", "1", "1e5", "1_0", "nan", "None", "True", 7, True, None])
+def test_a_name_of_an_entry_that_the_pipeline_cannot_take_is_refused(write, name):
+    entries = {"methods": UNITS, "continued": UNITS | {"init": "plain"}, "controls": {"of": "plain", "kind": "blur"}}
+    for group, entry in entries.items():
+        text = message(write(group, GOOD[group] | {name: entry}))
+        assert text.startswith(f"params.yaml: {group}.{name}: expected a name of A-Z, a-z, 0-9, _ and -, that neither")
+        assert text.endswith(f", got {name!r}")
+
+
+def test_names_of_entries_that_the_pipeline_takes(write):
+    for name in ("a", "A-b_c", "_a", "9a", "simclr_300", "none", "true_one", "1-2", "inf_"):
+        assert name in load(write("methods", GOOD["methods"] | {name: UNITS})).methods
+
+
 def test_the_command_says_what_is_wrong_or_that_nothing_is(write, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").touch()
     write()
     main()
-    assert capsys.readouterr().out == "params.yaml: every key is known, present and possible, and the data sets are there\n"
+    assert capsys.readouterr().out == f"{NOTHING_WRONG}\n" and "(what lies in them is read by the stage prepare; the demo is rendered" in NOTHING_WRONG
     write("prepare.probe", "mine")
     with pytest.raises(SystemExit, match="^error: params.yaml: prepare.probe: expected the data set in data/mine, there is nothing"):
         main()
+    text = yaml.safe_load(write("prepare.probe", "mine").read_text())
+    text["network"]["backbone_args"] = {"chanels": 8}
+    text["methods"]["units"] = UNITS | {"init": "mine/e.safetensors@01234567"}
+    text["methods"]["clips"] = {"method": "moco", "surrogate": "plain", "mask_fn": True, "descriptor": "work/nowhere@01234567"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
+    with pytest.raises(SystemExit) as caught:  # all at once
+        main()
+    said = [line.removeprefix("error: ") for line in str(caught.value).splitlines() if "params.yaml: " in line]
+    begun = ["prepare.probe: expected the", "network: timm's", "methods.units.init: no encoder at mine/e", "methods.clips.descriptor: no"]
+    assert [line[len("params.yaml: ") :][: len(part)] for line, part in zip(said, begun, strict=True)] == begun
     write("continued", {"units": UNITS | {"init": "plane"}})
     with pytest.raises(SystemExit, match="^error: params.yaml: continued.units.init: expected another entry .*'plane'"):
         main()
