@@ -365,7 +365,7 @@ def check_named_files(params: Params) -> None:
 
 
 # The same whatever the settings are: the stages that read it would run again where it changes.
-GOOD = (
+LOOKED_AT = (
     "params.yaml: every key is known, present and possible; timm builds the network for images of this size; the encoders named by"
     " PATH@DIGEST, if any, are there and are these; the folders of the data sets are there (what lies in them is read by the stage"
     " prepare; the demo is rendered by the pipeline)"
@@ -387,7 +387,7 @@ def main() -> None:
             problems.append(str(error))
     if problems:
         raise SystemExit("error: " + "\n".join(problems))
-    print(GOOD)
+    print(LOOKED_AT)
 
 
 if __name__ == "__main__":

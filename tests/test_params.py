@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from lib.faces.demo_set import make_demo_set
-from lib.params import GOOD as NOTHING_WRONG
-from lib.params import LEAST_DEMO, Demo, Params, ParamsError, check_folders, check_named_files, check_network, load, main
+from lib.params import LEAST_DEMO, LOOKED_AT, Demo, Params, ParamsError, check_folders, check_named_files, check_network, load, main
 from lib.workplace import find_root
 
 GOOD = {
@@ -303,11 +302,13 @@ def test_an_encoder_that_is_named_must_be_there_and_be_the_one_that_is_meant(wri
         check_named_files(load(write("methods.units", clips | unused)))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a.b", "a/b", "a@b", "$a", "-a", "ä", "1", "1e5", "1_0", "nan", "None", "True", 7, True, None])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a.b", "a/b", "a@b", "$a", "-a", "ä", "a\n", "1", "1e5", "1_0", "nan", "None", "True", 7, True, None]
+)
 def test_a_name_of_an_entry_that_the_pipeline_cannot_take_is_refused(write, name):
     entries = {"methods": UNITS, "continued": UNITS | {"init": "plain"}, "controls": {"of": "plain", "kind": "blur"}}
     for group, entry in entries.items():
-        text = message(write(group, GOOD[group] | {name: entry}))
+        text = message(write(group, {name: entry, **GOOD[group]}))
         assert text.startswith(f"params.yaml: {group}.{name}: expected a name of A-Z, a-z, 0-9, _ and -, that neither")
         assert text.endswith(f", got {name!r}")
 
@@ -322,7 +323,7 @@ def test_the_command_says_what_is_wrong_or_that_nothing_is(write, tmp_path, monk
     (tmp_path / "dvc.yaml").touch()
     write()
     main()
-    assert capsys.readouterr().out == f"{NOTHING_WRONG}\n" and "(what lies in them is read by the stage prepare; the demo is rendered" in NOTHING_WRONG
+    assert capsys.readouterr().out == f"{LOOKED_AT}\n" and "(what lies in them is read by the stage prepare; the demo" in LOOKED_AT
     write("prepare.probe", "mine")
     with pytest.raises(SystemExit, match="^error: params.yaml: prepare.probe: expected the data set in data/mine, there is nothing"):
         main()

@@ -9,7 +9,7 @@ import pandas as pd
 from lib.datasets.columns import NO_LABEL, known_columns
 from lib.datasets.description import Description
 from lib.datasets.errors import DatasetError, named
-from lib.datasets.image_files import SUFFIXES, ImageFiles, common_size, fit_landmarks, image_sizes
+from lib.datasets.image_files import SUFFIXES, ImageFiles, check_sides, common_size, fit_landmarks, image_sizes
 from lib.datasets.labels import read_labels
 from lib.datasets.natural import natural
 from lib.datasets.table import FaceTable
@@ -92,6 +92,9 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
 
     ``image_size`` (H, W): read every image as its largest centred box of that shape, resized. Without it images keep
     their own sizes, and the table's ``image_size`` is None when these differ.
+
+    Raises:
+        DatasetError: no images, some of a kind or shape that is not taken, or labels that do not match; all counted.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: expected a folder of photographs, there is none\n{ABOUT.text()}")
@@ -105,6 +108,7 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
         if "clip" in rows:
             rows = _with_clips(rows, root / LABELS)
     sizes = image_sizes(root, files)
+    check_sides(root, files, sizes)
     if image_size is not None and landmarks is not None:
         landmarks = fit_landmarks(landmarks, sizes, image_size)
     return FaceTable(name=root.name, source=root.name, licence=ABOUT.licence, credit=ABOUT.credit,

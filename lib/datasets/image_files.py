@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from lib.datasets.errors import DatasetError, unreadable_images
+from lib.datasets.errors import DatasetError, named, unreadable_images
 from lib.faces.resample import fit, fit_points
 from lib.progress import Progress
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
+# What an encoder refuses. lib.models.checks has the same numbers: no data set is read again where a network's code changes.
+LEAST_SIDE = 8  # px
+LARGEST_ASPECT = 4  # of the longer side to the shorter
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -57,6 +60,22 @@ def image_sizes(root: Path, files: list[str]) -> np.ndarray:
     if broken:
         raise unreadable_images(str(root), broken)
     return sizes
+
+
+def check_sides(root: Path, files: list[str], sizes: np.ndarray) -> None:
+    """``DatasetError`` where encoders would make nothing of images of these ``sizes`` [n,2]: all counted, five of a kind named."""
+    small = sizes.min(1) < LEAST_SIDE
+    long = ~small & (sizes.max(1) > LARGEST_ASPECT * sizes.min(1))
+    problems = []
+    for wrong, what, remedy in (
+        (small, f"images of less than {LEAST_SIDE} px a side", "no face can be told on so few: take the pictures in their own size"),
+        (long, f"images longer than 1 : {LARGEST_ASPECT}", "crop the faces first"),
+    ):
+        if wrong.any():
+            items = [f"{files[i]} ({sizes[i, 0]} x {sizes[i, 1]} px, H x W)" for i in np.flatnonzero(wrong)]
+            problems.append(f"{root}: {named(items, what)}; {remedy}, or take them out")
+    if problems:
+        raise DatasetError("\n".join(problems))
 
 
 def common_size(sizes: np.ndarray) -> tuple[int, int] | None:

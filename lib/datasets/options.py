@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
+from lib.datasets.image_files import LEAST_SIDE
+
 _NAMES = {int: "an integer", float: "a number", str: "text", bool: "true or false", Path: "a path", types.NoneType: "null"}
 
 
@@ -23,8 +25,8 @@ def check_against(reader: Callable, name: str, options: Mapping[str, object]) ->
             raise ValueError(f"{option}: the data set {name!r} has no such option; it has {', '.join(known) or 'none'}")
         if not _fits(value, kinds[option]):
             raise ValueError(f"{option}: expected {_in_words(kinds[option])}, got {value!r}")
-        if option == "image_size" and value is not None and min(value) < 1:
-            raise ValueError(f"{option}: expected [height, width] of at least 1 px, got {value!r}")
+        if option == "image_size" and value is not None and min(value) < LEAST_SIDE:
+            raise ValueError(f"{option}: expected [height, width] of at least {LEAST_SIDE} px, got {value!r}")
 
 
 def _fits(value: object, kind: type) -> bool:

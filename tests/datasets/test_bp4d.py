@@ -143,5 +143,5 @@ def test_no_labels_and_no_images(root, tmp_path):
 
 
 def test_images_read_at_another_size(root):
-    table = open_dataset("bp4d", root, complete=False, image_size=(6, 6))
-    assert table.image_size == (6, 6) and table.images([0]).shape == (1, 3, 6, 6)
+    table = open_dataset("bp4d", root, complete=False, image_size=(8, 8))
+    assert table.image_size == (8, 8) and table.images([0]).shape == (1, 3, 8, 8)

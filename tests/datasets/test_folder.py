@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 
 from lib.datasets import DatasetError, open_dataset
-from lib.datasets.image_files import read_image
+from lib.datasets.image_files import LARGEST_ASPECT, LEAST_SIDE, read_image
+from lib.models import checks
 
 
 def save(path, color=(10, 20, 30), size=(20, 16), **options):
@@ -92,11 +93,33 @@ def test_exif_orientation_is_respected(tmp_path):
 
 
 def test_grey_palette_alpha_and_16_bit_become_rgb(tmp_path):
-    Image.new("L", (4, 4), 77).save(tmp_path / "grey.png")
-    Image.new("RGBA", (4, 4), (77, 77, 77, 9)).save(tmp_path / "alpha.png")
-    Image.new("L", (4, 4), 77).convert("P").save(tmp_path / "palette.png")
-    Image.fromarray(np.full((4, 4), 77 * 257, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
+    Image.new("RGBA", (8, 8), (77, 77, 77, 9)).save(tmp_path / "alpha.png")
+    Image.new("L", (8, 8), 77).convert("P").save(tmp_path / "palette.png")
+    Image.fromarray(np.full((8, 8), 77 * 257, np.uint16)).save(tmp_path / "deep.png")
     assert (open_dataset("folder", tmp_path).images() == 77).all()
+
+
+def test_images_that_encoders_would_refuse_are_counted_and_named(root):
+    assert (LEAST_SIDE, LARGEST_ASPECT) == (checks.LEAST_SIDE, checks.LARGEST_ASPECT)
+    save(root / "anna" / "3.png", size=(8, 8))
+    save(root / "anna" / "4.png", size=(160, 40))
+    save(root / "anna" / "5.png", size=(40, 160))
+    assert len(open_dataset("folder", root)) == 8
+    save(root / "anna" / "6.png", size=(7, 20))
+    for number in range(6):
+        save(root / "bert" / f"long{number}.png", size=(161, 40))
+    save(root / "bert" / "long0.png", size=(40, 161))
+    for options in ({}, {"image_size": (16, 16)}):
+        with pytest.raises(DatasetError) as caught:
+            open_dataset("folder", root, **options)
+        small, long = str(caught.value).splitlines()
+        assert small == (
+            f"{root}: 1 images of less than 8 px a side: anna/6.png (20 x 7 px, H x W); no face can be told on so few: take the"
+            " pictures in their own size, or take them out"
+        )
+        assert long.startswith(f"{root}: 6 images longer than 1 : 4: bert/long0.png (161 x 40 px, H x W), bert/long1.png (40 x 161 px")
+        assert long.endswith(" ...; crop the faces first, or take them out") and "long5" not in long
 
 
 def test_an_unreadable_image_is_named(root):

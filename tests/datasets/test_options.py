@@ -19,7 +19,7 @@ def reader(
 
 
 GOOD = [
-    {}, {"image_size": [40, 30]}, {"image_size": (40, 30)}, {"image_size": None}, {"image_size": (np.int64(4), 4)}, {"units": [1, 2, 4]},
+    {}, {"image_size": [40, 30]}, {"image_size": (40, 30)}, {"image_size": None}, {"image_size": (np.int64(8), 8)}, {"units": [1, 2, 4]},
     {"units": []}, {"fps": 25}, {"fps": 29.97}, {"fps": np.float32(25)}, {"least": 3}, {"complete": False}, {"frames": "list.csv"},
     {"frames": Path("list.csv")}, {"frames": None}, {"variant": "funneled"},
 ]  # fmt: skip
@@ -28,7 +28,8 @@ BAD = [
     ({"image_size": [5]}, "image_size: expected a list of 2 integers or null, got [5]"),
     ({"image_size": [5, 5.0]}, "image_size: expected a list of 2 integers or null, got [5, 5.0]"),
     ({"image_size": "55"}, "image_size: expected a list of 2 integers or null, got '55'"),
-    ({"image_size": [5, 0]}, "image_size: expected [height, width] of at least 1 px, got [5, 0]"),
+    ({"image_size": [8, 7]}, "image_size: expected [height, width] of at least 8 px, got [8, 7]"),
+    ({"image_size": [0, 40]}, "image_size: expected [height, width] of at least 8 px, got [0, 40]"),
     ({"units": 1}, "units: expected a list of integers or null, got 1"),
     ({"units": [1, True]}, "units: expected a list of integers or null, got [1, True]"),
     ({"fps": "25"}, "fps: expected a number, got '25'"),
