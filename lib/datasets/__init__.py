@@ -1,5 +1,6 @@
 """Face data sets: official layouts on disk -> one table. A new set is one new file here and one line in DATASETS."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,9 @@ __all__ = ["DATASETS", "DatasetError", "FaceTable", "about", "check_options", "d
 
 def _module(name: str):
     if name not in DATASETS:
-        raise DatasetError(f"name: expected one of {', '.join(DATASETS)}, got {name!r}")
+        near = difflib.get_close_matches(str(name).lower(), DATASETS)
+        meant = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+        raise DatasetError(f"name: expected one of {', '.join(DATASETS)}, got {name!r}{meant}")
     return DATASETS[name]
 
 
@@ -70,5 +73,5 @@ def about(name: str) -> str:
 
 
 def describe(name: str) -> None:
-    """Print :func:`about`."""
+    """Print :func:`about`. An unknown name is a DatasetError that says which are nearly called so."""
     print(about(name))

@@ -49,9 +49,9 @@ def read_labels(path: Path, files: list[str]) -> tuple[pd.DataFrame, np.ndarray 
     at = {file: row for row, file in enumerate(cells["file"])}
     known = set(files)
     repeated = cells["file"][cells["file"].duplicated()].tolist()
+    lacking = [file for file in files if file not in at]
     for items, what in ((repeated, "repeated rows"),
-                        ([file for file in at if file not in known], "rows without an image"),
-                        ([file for file in files if file not in at], "images without a row")):
+                        ([file for file in at if file not in known], "rows without an image"), (lacking, "images without a row")):
         if items:
             problems.append(named(items, what))
     columns = {}
@@ -65,8 +65,8 @@ def read_labels(path: Path, files: list[str]) -> tuple[pd.DataFrame, np.ndarray 
         if wrong:
             problems.append(named(wrong, f"wrong cells in landmarks ({2 * LANDMARKS} numbers separated by spaces)"))
     if problems:
-        raise DatasetError(f"{path}: the labels do not match the {len(files)} images: {'; '.join(problems)}. "
-                           "Every image needs one row (leave a cell empty where a label is unknown)")
+        remedy = ". Every image needs one row (leave a cell empty where a label is unknown)" if repeated or lacking else ""
+        raise DatasetError(f"{path}: the labels do not match the {len(files)} images: {'; '.join(problems)}{remedy}")
     order = [at[file] for file in files]
     rows = pd.DataFrame(columns, index=cells.index).iloc[order].reset_index(drop=True)
     if landmarks is None or np.isnan(landmarks).all():

@@ -299,6 +299,11 @@ def evaluate_action_units(
     Raises:
         ValueError: no column of these units or of folds, or features that are not K equal parts.
     """
+    if "fold" not in table.columns:
+        raise ValueError(
+            f"table {table.name!r} has no column 'fold', so nobody is known to be tested on: lib.splits.with_split(table, root) deals"
+            " the probes' people into folds, or give the set a column fold (0, 1 or 2, one a person)"
+        )
     labels, fold = au_labels(table, units), table.column("fold")
     outside, blank = fold < 0, (labels < 0).all(1)
     notes = list(table.notes)

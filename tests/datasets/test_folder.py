@@ -1,9 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from lib.datasets import DatasetError, open_dataset
+from lib.datasets.columns import KNOWN_SPLITS, column, known_columns
 from lib.datasets.image_files import LARGEST_ASPECT, LEAST_SIDE, read_image
 from lib.models import checks
 
@@ -201,11 +204,12 @@ def test_folds_are_counted_from_0_and_an_empty_one_is_none(root):
     (lambda t: t.replace("bert/1.jpg,8,probe_train,,-1,2.5,,10\n", ""), r"1 images without a row: bert/1\.jpg"),
     (lambda t: t + "anna/2.png,1,pretrain,0,0,0,0,0\n", r"1 repeated rows: anna/2\.png"),
     (lambda t: t.replace(",0.5,0,1,-20", ",high,0,1,-20"), r"1 wrong cells in valence \(.*\): line 2: 'high'"),
-    (lambda t: t.replace("2.5", "5.5"), "wrong cells in au_1 .*line 4: '5.5'"),
+    (lambda t: t.replace("2.5", "5.5"),
+     "wrong cells in au_1 .FACS intensity of the action unit, 0 to 5; 9 or -1: not coded.: line 4: '5.5'"),
     (lambda t: t.replace("2.5", "nan").replace(",5,", ",inf,"), "2 wrong cells in au_1 .*line 4: 'nan', line 6: 'inf'"),
     (lambda t: t.replace("Happiness", "joy"), "wrong cells in expression .*0 neutral, 1 happiness.*line 3: 'joy'"),
     (lambda t: t.replace("pretrain,3", "pretrain,2.5"), "wrong cells in expression .*'2.5'"),
-    (lambda t: t.replace("probe_test", "test"), "wrong cells in split .*pretrain, probe_train, probe_test.*'test'"),
+    (lambda t: t.replace("probe_test", "test"), "wrong cells in split .one of pretrain, probe_train, probe_test, probe_val.*'test'"),
     (lambda t: t.replace(",9,probe_test", ",,probe_test"), "wrong cells in identity .*line 6: ''"),
     (lambda t: t.replace("valence", "valance"), "1 unknown columns: valance; known are file, identity"),
     (lambda t: t.replace("file,", "path,"), "expected a column 'file'.*got path"),
@@ -220,6 +224,20 @@ def test_labels_that_do_not_match(root, change, message):
     with pytest.raises(DatasetError, match=message) as caught:
         open_dataset("folder", root)
     assert "labels.csv" in str(caught.value)
+    uneven = any(what in message for what in ("images without a row", "repeated rows"))
+    assert str(caught.value).endswith(". Every image needs one row (leave a cell empty where a label is unknown)") == uneven
+
+
+def test_the_range_of_a_column_stands_in_its_meaning():
+    for name in (*known_columns().split(", ")[:-3], "au_1", "attr_glasses"):
+        kind = column(name)
+        if kind.kind == "split":
+            assert all(split in kind.meaning for split in KNOWN_SPLITS)
+        elif kind.high >= 2**53:
+            assert f"{kind.low} or more" in kind.meaning
+        else:
+            numbers = [int(number) for number in re.findall(r"-?\d+", kind.meaning)]
+            assert {kind.low, kind.high} <= set(numbers), name
 
 
 def test_all_problems_come_at_once_and_long_lists_are_cut(root):

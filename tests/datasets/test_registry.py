@@ -35,8 +35,13 @@ def test_a_missing_set_says_what_describe_prints(tmp_path, capsys, name):
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(DatasetError, match=f"expected one of {', '.join(DATASETS)}, got 'olr'"):
+    with pytest.raises(DatasetError, match=f"expected one of {', '.join(DATASETS)}, got 'olr' .did you mean 'orl'"):
         open_dataset("olr", "data")
+    for name, near in {"raf": "'rafdb'", "AffectNet": "'affectnet'", "disfa+": "'disfa' or 'disfa_plus'"}.items():
+        with pytest.raises(DatasetError, match=rf"\(did you mean {near}\?\)$"):
+            describe(name)
+    with pytest.raises(DatasetError, match="got 'xyz'$"):
+        describe("xyz")
 
 
 def test_the_official_orl_tree(orl_tree):

@@ -1,6 +1,7 @@
 """Linear evaluation of action units: heads against torch's own layers, honest choice of epochs, what is left out."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lib.datasets.action_units import BP4D_UNITS, au_labels
 from lib.losses.weighted_bce import inverse_rate_weights
 from lib.probes.au_linear import CHOICES, AuHeads, Recipe, evaluate_action_units, fit_folds, linear_evaluation, trained_heads
 from lib.probes.selection import held_out_people
+from lib.splits import with_split
 
 UNITS = (1, 4, 12)
 SHORT = Recipe(epochs=30, batch_size=32, learning_rate=0.03)
@@ -141,6 +143,15 @@ def test_what_cannot_be_learned_or_tested_is_named(data):
     last = found.scores["last"]
     assert last.f1_macro == pytest.approx((last.f1[:2, 1:].mean(1).sum() + last.f1[2, 2]) / 3)
     assert np.isnan(last.f1[:, 0]).all() and np.isnan(last.f1[2, 1]) and (last.f1[:, 2] > 0.8).all()
+
+
+def test_a_table_without_folds_is_told_how_to_get_them(synthetic_faces, pixel_encoder):
+    table = synthetic_faces()
+    bare = table.with_rows(table.rows.drop(columns="fold"))
+    with pytest.raises(ValueError, match=r"has no column 'fold', .*: lib\.splits\.with_split\(table, root\) deals .*, or give the set a"):
+        evaluate_action_units(pixel_encoder(24), bare)
+    dealt = with_split(bare, Path("set"))
+    assert len(evaluate_action_units(pixel_encoder(24), dealt, recipe=Recipe(epochs=1)).scores["last"].fold_f1) == 3
 
 
 def test_the_encoder_is_frozen_and_in_eval_mode(synthetic_faces, pixel_encoder):
