@@ -47,6 +47,7 @@ def test_scores_are_the_mean_over_ten_crops(faces):
 
 
 def test_gradients_reach_every_pixel_and_weight(faces):
+    torch.manual_seed(0)  # with others' weights a ReLU of the head may be dead for the one crop that sees a corner
     for crop in (0.0, 10 / 12):
         model = FineTuned(nn.Sequential(nn.Flatten(), nn.LazyLinear(16)), 16, 4, crop).eval()
         pixels = faces.clone().requires_grad_()
