@@ -37,6 +37,12 @@ def test_the_committed_report_is_that_of_the_committed_results(committed):
     assert drawn.groupby("method")["seed"].nunique().eq(3).all()
 
 
+def test_the_committed_page_begins_with_the_verdict_over_seeds(committed):
+    page = subprocess.run(["git", "show", "HEAD:reports/report.html"], cwd=ROOT, capture_output=True, text=True).stdout
+    said = verdict_over_seeds(committed)
+    assert f'<p class="verdict">{said}</p>' in page, "draw it again: dvc repro --force --single-item figures"
+
+
 def test_the_first_seed_is_the_committed_run(committed, tmp_path):
     """What git has: a run makes other results in the working tree without harm."""
     shown = subprocess.run(["git", "show", "HEAD:reports/results.csv"], cwd=ROOT, capture_output=True)
