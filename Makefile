@@ -1,4 +1,4 @@
-# make repro: set up .venv, then run the whole pipeline (only what changed). make test: set up .venv, then all tests.
+# make repro: set up .venv, then run the whole pipeline (only what changed). make test: set up .venv, then all tests. make setup: .venv alone.
 PYTHON ?= python3.11
 VENV := $(CURDIR)/.venv
 INSTALLED := $(VENV)/.installed
@@ -6,10 +6,12 @@ export PATH := $(VENV)/bin:$(PATH)
 # waiting threads sleep: lib/workplace.py says why
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: repro test lab clean
+.PHONY: setup repro test lab clean
 repro: $(INSTALLED)
 	dvc repro
 	@echo "The report: reports/report.html"
+
+setup: $(INSTALLED)
 
 test: $(INSTALLED)
 	python -m pytest

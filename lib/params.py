@@ -373,7 +373,8 @@ LOOKED_AT = (
 
 
 def main() -> None:
-    """``python -m lib.params``: is params.yaml as it should be, and is there what it names? If not, all reasons, and exit code 1."""
+    """``python -m lib.params``: is params.yaml as it should be, and is there what it names? If not, the reasons (of mistakes
+    inside the file the first), and exit code 1."""
     try:
         params = load()
         root = enter()  # relative paths begin there

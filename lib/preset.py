@@ -3,7 +3,7 @@
     python -m lib.preset                     lists them
     python -m lib.preset tiny && dvc repro
     python -m lib.preset ssl_fer && dvc repro
-    git checkout params.yaml                 back to the demo
+    git checkout HEAD -- params.yaml data.dvc dvc.lock reports       back to the demo, then dvc repro
     python -m lib.preset ssl_fer --force     overwrites what was changed in params.yaml by hand
 
 A preset is a file of lib/presets: the keys of params.yaml that differ from the demo's. Those under ``methods`` and
@@ -127,7 +127,7 @@ def main() -> None:
         apply(asked.name, path)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    print(f"{path.name} now says {asked.name}: {about(asked.name)}\nNext: dvc repro (back: git checkout HEAD -- {path.name})")
+    print(f"{path.name} now says {asked.name}: {about(asked.name)}\nNext: dvc repro (back: git checkout HEAD -- {path.name} data.dvc dvc.lock reports)")
 
 
 if __name__ == "__main__":

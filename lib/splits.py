@@ -94,12 +94,12 @@ def by_folds(table: FaceTable, root: Path, test_folds: Sequence[int], learnt: bo
                            f" {', '.join(str(f + 1) for f in empty)}; complete the set")  # fmt: skip
     outside = ~np.isin(fold, range(FOLDS))
     if outside.any():
-        raise DatasetError(f"{root}: test_folds: {named(_who(table, outside, 'fold'), 'people outside the folds')}; take their files out:"
+        raise DatasetError(f"{root}: test_folds: {named(_who(table, outside), 'people outside the folds')}; take their files out:"
                            " nothing says whether they may be learnt from")  # fmt: skip
     pairs = pd.DataFrame({"person": person, "fold": fold}).drop_duplicates()
     twice = np.isin(person, pairs["person"][pairs["person"].duplicated()])
     if twice.any():
-        raise DatasetError(f"{root}: test_folds: {named(_who(table, twice, 'fold'), 'people in more than one fold')}")
+        raise DatasetError(f"{root}: test_folds: {named(_who(table, twice), 'people in more than one fold')}")
     tested = np.isin(fold, [f - 1 for f in test_folds])
     if learnt and tested.all():
         raise DatasetError(f"{root}: test_folds: all people are tested, so there is nobody to learn from; name one fold a run, or learn"
@@ -162,10 +162,10 @@ def check_other_people(learnt: Iterable[FaceTable], tested: Iterable[FaceTable])
                            " encoder would have seen the people it is tested on; name the same set twice")  # fmt: skip
 
 
-def _who(table: FaceTable, rows: np.ndarray, column: str) -> list[str]:
-    """The people of some rows, each with a file to find them by for each value of ``column``."""
-    part = table.rows[rows].drop_duplicates(["identity", column])
+def _who(table: FaceTable, rows: np.ndarray, column: str | None = None) -> list[str]:
+    """The people of some rows, each with a file to find them by, or one for each value of ``column``."""
+    part = table.rows[rows].drop_duplicates(["identity", column] if column else "identity")
     if "file" not in part:
         return [str(person) for person in part["identity"].unique()]
-    where = part["file"] + f": {column} " + part[column].astype(str)
+    where = part["file"] + (f": {column} " + part[column].astype(str) if column else "")
     return [f"{person} ({', '.join(files)})" for person, files in where.groupby(part["identity"], sort=False)]

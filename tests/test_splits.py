@@ -137,7 +137,7 @@ def drop_fold(root):
         (drop_fold, "bp4d: test_folds: expected images in folds 1, 2, 3, there is none in 2; complete the set"),
         (
             lambda root: write_bp4d(root, ["F077"]),
-            r"test_folds: 1 people outside the folds: 41 \(img/F077/T1/10.png: fold -1\); take their files out",
+            r"test_folds: 1 people outside the folds: 41 \(img/F077/T1/10.png\); take their files out",
         ),
     ],
 )

@@ -58,7 +58,8 @@ def open_dataset(name: str, root: str | Path, check: bool = False, **options) ->
 
 
 def check_options(name: str, options: Mapping[str, object]) -> None:
-    """``ValueError`` unless the reader of the data set ``name`` has these options and takes these values; see lib.datasets.options."""
+    """``ValueError`` unless the reader of the data set ``name`` has these options (name -> value) and takes these values; see
+    lib.datasets.options."""
     check_against(_module(name).open_set, name, options)
 
 

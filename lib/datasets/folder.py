@@ -76,14 +76,18 @@ def _rows(files: list[str]) -> pd.DataFrame:
 def _with_clips(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Images whose cell in the column clip is empty are of no clip: each gets a number of its own, as single photographs do.
 
-    Else they all would be frames of one clip, whoever is on them.
+    Else they all would be frames of one clip, whoever is on them. The frames of a clip of which no number is known follow each other
+    by their names.
     """
     none = rows["clip"] == NO_LABEL
     rows.loc[none, "clip"] = rows["clip"].max() + 1 + np.arange(none.sum())
-    unknown = rows["file"][(rows["frame"] == NO_LABEL) & rows["clip"].duplicated(keep=False)].tolist()
+    by_clip = rows.groupby("clip")
+    nameless = by_clip["frame"].transform("max") == NO_LABEL
+    rows.loc[nameless, "frame"] = by_clip.cumcount()[nameless]
+    unknown = rows["file"][rows["frame"] == NO_LABEL].tolist()
     if unknown:
-        raise DatasetError(f"{path}: {named(unknown, 'images of a clip without a number in the column frame')}; fill these cells, or"
-                           " take the column away: the frames of a folder then follow each other by their names")
+        raise DatasetError(f"{path}: {named(unknown, 'images of a clip without a number in the column frame')}, where others of it have"
+                           " one; fill these cells, or leave all of the clip empty: its frames then follow each other by their names")
     return rows
 
 
@@ -94,7 +98,7 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
     their own sizes, and the table's ``image_size`` is None when these differ.
 
     Raises:
-        DatasetError: no images, some of a kind or shape that is not taken, or labels that do not match; all counted.
+        DatasetError: no images, some of a kind or size that is not taken, or labels that do not match; all counted.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: expected a folder of photographs, there is none\n{ABOUT.text()}")
@@ -108,9 +112,9 @@ def open_set(root: Path, image_size: tuple[int, int] | None = None) -> FaceTable
         if "clip" in rows:
             rows = _with_clips(rows, root / LABELS)
     sizes = image_sizes(root, files)
-    check_sides(root, files, sizes)
+    notes = check_sides(root, files, sizes)
     if image_size is not None and landmarks is not None:
         landmarks = fit_landmarks(landmarks, sizes, image_size)
     return FaceTable(name=root.name, source=root.name, licence=ABOUT.licence, credit=ABOUT.credit,
-                     image_size=image_size or common_size(sizes), rows=rows, reader=ImageFiles(root, files, image_size),
+                     image_size=image_size or common_size(sizes), rows=rows, reader=ImageFiles(root, files, image_size), notes=notes,
                      landmarks=None if landmarks is None else np.ascontiguousarray(landmarks, np.float32))

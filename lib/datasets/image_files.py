@@ -1,5 +1,6 @@
 """Pixels from image files: decoded on request, upright, always RGB uint8."""
 
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -62,20 +63,19 @@ def image_sizes(root: Path, files: list[str]) -> np.ndarray:
     return sizes
 
 
-def check_sides(root: Path, files: list[str], sizes: np.ndarray) -> None:
-    """``DatasetError`` where encoders would make nothing of images of these ``sizes`` [n,2]: all counted, five of a kind named."""
-    small = sizes.min(1) < LEAST_SIDE
-    long = ~small & (sizes.max(1) > LARGEST_ASPECT * sizes.min(1))
-    problems = []
-    for wrong, what, remedy in (
-        (small, f"images of less than {LEAST_SIDE} px a side", "no face can be told on so few: take the pictures in their own size"),
-        (long, f"images longer than 1 : {LARGEST_ASPECT}", "crop the faces first"),
-    ):
-        if wrong.any():
-            items = [f"{files[i]} ({sizes[i, 0]} x {sizes[i, 1]} px, H x W)" for i in np.flatnonzero(wrong)]
-            problems.append(f"{root}: {named(items, what)}; {remedy}, or take them out")
-    if problems:
-        raise DatasetError("\n".join(problems))
+def check_sides(root: Path, files: list[str], sizes: np.ndarray) -> list[str]:
+    """Notes on images of these ``sizes`` [n,2] that are so long that much of them is cut away.
+
+    Raises:
+        DatasetError: images too small to make anything of; all counted, five named.
+    """
+    small, long = sizes.min(1) < LEAST_SIDE, sizes.max(1) > LARGEST_ASPECT * sizes.min(1)
+    items = [f"{file} ({height} x {width} px, H x W)" for file, (height, width) in zip(files, sizes)]
+    if small.any():
+        what = named(list(compress(items, small)), f"images of less than {LEAST_SIDE} px a side")
+        raise DatasetError(f"{root}: {what}; no face can be told on so few: take the pictures in their own size, or take them out")
+    what = f"images longer than 1 : {LARGEST_ASPECT}, of which the middle is read unless landmarks say where the face is"
+    return [named(list(compress(items, long)), what)] if long.any() else []
 
 
 def common_size(sizes: np.ndarray) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
-from lib.datasets.image_files import LEAST_SIDE
+from lib.datasets.image_files import LARGEST_ASPECT, LEAST_SIDE
 
 _NAMES = {int: "an integer", float: "a number", str: "text", bool: "true or false", Path: "a path", types.NoneType: "null"}
 
@@ -23,10 +23,20 @@ def check_against(reader: Callable, name: str, options: Mapping[str, object]) ->
     for option, value in options.items():
         if option not in known:
             raise ValueError(f"{option}: the data set {name!r} has no such option; it has {', '.join(known) or 'none'}")
-        if not _fits(value, kinds[option]):
-            raise ValueError(f"{option}: expected {_in_words(kinds[option])}, got {value!r}")
-        if option == "image_size" and value is not None and min(value) < LEAST_SIDE:
-            raise ValueError(f"{option}: expected [height, width] of at least {LEAST_SIDE} px, got {value!r}")
+        kind = kinds.get(option)
+        if _is_known(kind) and not _fits(value, kind):
+            raise ValueError(f"{option}: expected {_in_words(kind)}, got {value!r}")
+        if option == "image_size" and value is not None and not LEAST_SIDE <= min(value) <= max(value) <= LARGEST_ASPECT * min(value):
+            raise ValueError(
+                f"{option}: expected [height, width] of at least {LEAST_SIDE} px and at most 1 : {LARGEST_ASPECT}, got {value!r}"
+            )
+
+
+def _is_known(kind: type | None) -> bool:
+    """Is it one of the forms below? What a reader writes otherwise, or not at all, is its own to check."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is tuple:
+        return all(map(_is_known, (part for part in kind.__args__ if part is not Ellipsis)))
+    return kind in _NAMES
 
 
 def _fits(value: object, kind: type) -> bool:

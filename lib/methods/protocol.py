@@ -7,6 +7,8 @@ from torch import Tensor, nn
 PROTOCOL = ("views", "loss", "optimizer", "encoder")  # what every method has; see lib.methods
 IF_NEEDED = ("after_step", "after_epoch", "finish", "items", "labels", "rate", "begin", "began_with")  # what it may have
 
+NEARLY = 0.9  # how alike two names are: 'after_steps' and 'finnish' are meant for others; 'item', 'labels_of' and 'n_items' may be helpers
+
 
 def check_protocol(method: nn.Module) -> None:
     """Does ``method`` have the parts that lib.methods asks for, and none that is nearly called like one that it may have?
@@ -19,7 +21,7 @@ def check_protocol(method: nn.Module) -> None:
         raise ValueError(f"{name}: expected the methods {', '.join(PROTOCOL)}, missing {', '.join(lacking)}")
     own = {part for part in set(dir(type(method))) - set(dir(nn.Module)) if callable(getattr(type(method), part))}
     for part in sorted(own - {*PROTOCOL, *IF_NEEDED}):
-        if not part.startswith("_") and (meant := difflib.get_close_matches(part, IF_NEEDED, 1, 0.8)):
+        if not part.startswith("_") and (meant := difflib.get_close_matches(part, IF_NEEDED, 1, NEARLY)):
             raise ValueError(
                 f"{name}.{part}: nothing calls it; is {meant[0]} meant? (If it is a helper of your own, begin its name with '_')"
             )

@@ -83,9 +83,10 @@ class EncoderConfig:
 class Encoder(nn.Module):
     """Features from face images; see the module's text. ``dim``, ``image_size`` and ``config`` describe it.
 
-    Images that are no float RGB, smaller than 8 px a side or longer than 1 : 4 are refused, and in eval mode those with values
-    outside [0, 1]: on a CPU in every batch, on a GPU, which would have to be waited for, in each until one has passed. Values are
-    not looked at in training, where noise may lead out, nor where images carry a gradient: those of an attack may look ahead.
+    Refused are images that are no float RGB, smaller than 8 px a side, longer than 1 : 4 or, outside autocast, of another precision
+    than the weights; in eval mode also those with values outside [0, 1]: on a CPU in every batch, on a GPU, which would have to be
+    waited for, in each until one has passed. Values are not looked at in training, where noise may lead out, nor where images carry
+    a gradient: those of an attack may look ahead.
     """
 
     _looked_at = False  # a batch was there, and its values were in [0, 1]
@@ -132,8 +133,8 @@ class Encoder(nn.Module):
         return images.contiguous(memory_format=torch.channels_last)
 
     def _look_at(self, images: Tensor) -> None:
-        weights = next(self.parameters(), None)  # raw pixels have none
-        expected = weights.dtype if weights is not None else torch.float32 if images.dtype.itemsize < 4 else images.dtype
+        weights = next(self.parameters(), images)  # raw pixels have none
+        expected = weights.dtype
         if images.dtype != expected and (images.dtype == torch.float64 or not torch.is_autocast_enabled(images.device.type)):
             raise ValueError(f"images: expected {expected} like the encoder's weights, got {images.dtype}; images.to({expected}) is")
         if self.training or images.requires_grad or torch.compiler.is_compiling():
@@ -311,7 +312,7 @@ def _built(path: Path, text: str) -> Encoder:
 
 
 def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
-    broken = [name for name, value in weights.items() if not value.isfinite().all()]
+    broken = [name for name, value in weights.items() if not value.float().isfinite().all()]
     if broken:
         raise ValueError(
             f"{path}: the weight {broken[0]!r} is not finite ({len(broken)} such weights in all); train it or copy it again"

@@ -123,7 +123,7 @@ def _without_a_network(scores: Scores, blocks: list[tuple[str, str]]) -> list[st
     more, less, alike = (verdicts.count(verdict) for verdict in ("more", "less", "alike"))
     if more == count:
         return [f"Without a network ({readout}) clearly more is lost on {every_mean(count)}: the network makes the difference."]
-    rest = "where the intervals overlap the network is not shown to make a difference" if alike else ""
+    rest = f"in {counted(alike)} the intervals overlap, so there the network is not shown to make a difference" if alike else ""
     harm = f"it loses clearly less in {counted(less)}, where the network does harm" if less else ""
     some = f"{counted(more) if more else 'none'} of {counted(count, 'comparison')} of means"
     return [f"Without a network ({readout}) clearly more is lost in {some}; {'; '.join(filter(None, (harm, rest)))}."]
@@ -131,9 +131,9 @@ def _without_a_network(scores: Scores, blocks: list[tuple[str, str]]) -> list[st
 
 def _of_claims(scores: Scores, main: list[tuple[str, str]], claims: list[Claim]) -> str:
     """How many hold; of those that do not the points of the tasks name the comparisons, so only the others are named here."""
-    failed = sum(not claim.holds for claim in claims)
+    failed, tasks = sum(not claim.holds for claim in claims), joined([names.task_label(*block) for block in main])
     if not failed:
-        return f"All {len(claims)} statements that are checked hold."
+        return f"All {len(claims)} statements about {tasks} hold."
     checks = [claim.title for block in main for claim in strength_claims(scores, *block) if not claim.holds]
     named = f" Of the checks of the attacks these do not: {'; '.join(checks)}." if checks else ""
-    return f"{len(claims) - failed} of the {len(claims)} statements that are checked hold.{named}"
+    return f"{len(claims) - failed} of the {len(claims)} statements about {tasks} hold.{named}"

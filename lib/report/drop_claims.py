@@ -17,7 +17,7 @@ DEFINITIONS = (
         f" {CLEAN_MARGIN:g} points; against {names.look(ADVERSARIAL).label}, no more lost under either, by the numbers"
         " alone, which is easier to meet",
     ),
-    ("unseen corruptions", "the types that are not in DAR-SFRL's training mixture; the SimCLR encoders trained on no corruption"),
+    ("unseen corruptions", "the types that are not in DAR-SFRL's training mixture; the SimCLR encoders saw none of the types as such"),
     ("clearly less", "the 95% intervals do not overlap"),
     (f"within {CLEAN_MARGIN:g} points or better", f"at most {CLEAN_MARGIN:g} points below"),
     ("at least as good", "the drop itself is no larger, whether or not the intervals overlap"),

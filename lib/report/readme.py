@@ -71,7 +71,7 @@ def _results(results, run: dict, several) -> str:
     return "\n".join(
         [*verdict, "", *listed, *(f"| {line} |" for line in lines), "",
          f"Accuracy in percent; drops in points: means over corruption types and severities (*unseen*: those that are not in"
-         f" DAR-SFRL's training mixture; the SimCLR encoders trained on no corruption), and over the attacks at {run['attack_eps']:g}/255,"
+         f" DAR-SFRL's training mixture; the SimCLR encoders saw no type as such), and over the attacks at {run['attack_eps']:g}/255,"
          f" of the attacked images. In brackets 95% intervals over people. {facts}.", "",
          f"*The comparisons of a task*: {dict(DEFINITIONS)[TERM]} (*clearly*: the 95% intervals do not overlap)."]
     )  # fmt: skip

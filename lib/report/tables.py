@@ -1,6 +1,6 @@
 """What each table says: rows, columns, numbers, caption and notes. ``table_formats`` writes it down.
 
-The three published tables (expression, verification, action units under the eight attacks of its code, each as
+The three published tables (expression, verification, action units under the eight attacks of the published code, each as
 `score / Drop`), one corruption table a task and one overview.
 """
 

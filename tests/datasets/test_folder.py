@@ -59,9 +59,13 @@ def test_images_without_a_clip_are_no_frames_of_one(root):
     labels(root, "file,clip,frame\nanna/2.png,4,0\nanna/10.png,4,3\nbert/1.jpg,,\nbert/2.webp,,\ncleo/1.BMP,,\n")
     assert open_dataset("folder", root).column("clip").tolist() == [4, 4, 5, 6, 7]  # a frame's number is nothing to a photograph
     labels(root, "file,clip,frame\nanna/2.png,4,0\nanna/10.png,4,\nbert/1.jpg,,\nbert/2.webp,,\ncleo/1.BMP,,\n")
-    message = r"labels\.csv: 1 images of a clip without a number in the column frame: anna/10\.png; fill these cells"
+    message = r"labels\.csv: 1 images of a clip without a number in the column frame: anna/10\.png, where others of it have one; fill"
     with pytest.raises(DatasetError, match=message):
         open_dataset("folder", root)
+    labels(root, "file,clip,frame\nanna/2.png,4,\nanna/10.png,4,\nbert/1.jpg,,\nbert/2.webp,,\ncleo/1.BMP,2,7\n")
+    table = open_dataset("folder", root)  # of a clip of which nothing is known the frames follow each other by their names
+    assert table.rows["file"].tolist()[:2] == ["anna/2.png", "anna/10.png"]
+    assert table.column("clip").tolist() == [4, 4, 5, 6, 2] and table.column("frame").tolist() == [0, 1, 0, 0, 7]
 
 
 def test_links_to_folders_are_followed_once(root, tmp_path):
@@ -103,26 +107,31 @@ def test_grey_palette_alpha_and_16_bit_become_rgb(tmp_path):
     assert (open_dataset("folder", tmp_path).images() == 77).all()
 
 
-def test_images_that_encoders_would_refuse_are_counted_and_named(root):
+def test_small_images_are_refused_and_long_ones_noted(root, capsys):
     assert (LEAST_SIDE, LARGEST_ASPECT) == (checks.LEAST_SIDE, checks.LARGEST_ASPECT)
     save(root / "anna" / "3.png", size=(8, 8))
     save(root / "anna" / "4.png", size=(160, 40))
     save(root / "anna" / "5.png", size=(40, 160))
-    assert len(open_dataset("folder", root)) == 8
-    save(root / "anna" / "6.png", size=(7, 20))
+    assert not open_dataset("folder", root).notes
     for number in range(6):
         save(root / "bert" / f"long{number}.png", size=(161, 40))
     save(root / "bert" / "long0.png", size=(40, 161))
+    capsys.readouterr()
+    for options in ({}, {"image_size": (16, 16)}):
+        table = open_dataset("folder", root, **options)
+        assert len(table) == 14
+        (note,) = table.notes
+        what = "6 images longer than 1 : 4, of which the middle is read unless landmarks say where the face is"
+        assert note.startswith(f"{what}: bert/long0.png (161 x 40 px, H x W), bert/long1.png (40 x 161 px") and note.endswith(" ...")
+        assert "long5" not in note and f"folder: {note}" in capsys.readouterr().out
+    save(root / "anna" / "6.png", size=(7, 20))
     for options in ({}, {"image_size": (16, 16)}):
         with pytest.raises(DatasetError) as caught:
             open_dataset("folder", root, **options)
-        small, long = str(caught.value).splitlines()
-        assert small == (
+        assert str(caught.value) == (
             f"{root}: 1 images of less than 8 px a side: anna/6.png (20 x 7 px, H x W); no face can be told on so few: take the"
             " pictures in their own size, or take them out"
         )
-        assert long.startswith(f"{root}: 6 images longer than 1 : 4: bert/long0.png (161 x 40 px, H x W), bert/long1.png (40 x 161 px")
-        assert long.endswith(" ...; crop the faces first, or take them out") and "long5" not in long
 
 
 def test_an_unreadable_image_is_named(root):

@@ -13,7 +13,7 @@ from lib.datasets.options import check_against
 
 def reader(
     root: Path, image_size: tuple[int, int] | None = None, units: tuple[int, ...] | None = None, fps: float = 25.0, least: int = 1,
-    complete: bool = True, frames: str | Path | None = None, variant: str = "aligned",
+    complete: bool = True, frames: str | Path | None = None, variant: str = "aligned", names: list[str] | None = None, free=None,
 ):  # fmt: skip
     """Never called."""
 
@@ -21,6 +21,7 @@ def reader(
 GOOD = [
     {}, {"image_size": [40, 30]}, {"image_size": (40, 30)}, {"image_size": None}, {"image_size": (np.int64(8), 8)}, {"units": [1, 2, 4]},
     {"units": []}, {"fps": 25}, {"fps": 29.97}, {"fps": np.float32(25)}, {"least": 3}, {"complete": False}, {"frames": "list.csv"},
+    {"names": ["a"]}, {"names": 5}, {"free": 5}, {"free": {"a": 1}},  # of no form that is looked at: the reader's own to check
     {"frames": Path("list.csv")}, {"frames": None}, {"variant": "funneled"},
 ]  # fmt: skip
 BAD = [
@@ -28,8 +29,9 @@ BAD = [
     ({"image_size": [5]}, "image_size: expected a list of 2 integers or null, got [5]"),
     ({"image_size": [5, 5.0]}, "image_size: expected a list of 2 integers or null, got [5, 5.0]"),
     ({"image_size": "55"}, "image_size: expected a list of 2 integers or null, got '55'"),
-    ({"image_size": [8, 7]}, "image_size: expected [height, width] of at least 8 px, got [8, 7]"),
-    ({"image_size": [0, 40]}, "image_size: expected [height, width] of at least 8 px, got [0, 40]"),
+    ({"image_size": [8, 7]}, "image_size: expected [height, width] of at least 8 px and at most 1 : 4, got [8, 7]"),
+    ({"image_size": [0, 40]}, "image_size: expected [height, width] of at least 8 px and at most 1 : 4, got [0, 40]"),
+    ({"image_size": [16, 160]}, "image_size: expected [height, width] of at least 8 px and at most 1 : 4, got [16, 160]"),
     ({"units": 1}, "units: expected a list of integers or null, got 1"),
     ({"units": [1, True]}, "units: expected a list of integers or null, got [1, True]"),
     ({"fps": "25"}, "fps: expected a number, got '25'"),
@@ -40,7 +42,7 @@ BAD = [
     ({"complete": "no"}, "complete: expected true or false, got 'no'"),
     ({"frames": 3}, "frames: expected text or a path or null, got 3"),
     ({"variant": None}, "variant: expected text, got None"),
-    ({"size": 5}, "size: the data set 'mine' has no such option; it has image_size, units, fps, least, complete, frames, variant"),
+    ({"size": 5}, "size: the data set 'mine' has no such option; it has image_size, units, fps, least, complete, frames, variant, names, free"),
     ({"root": "x"}, "root: the data set 'mine' has no such option; it has image_size"),
 ]
 

@@ -36,10 +36,11 @@ def test_a_part_that_is_missing_is_named():
 
 
 @pytest.mark.parametrize(("part", "meant"), [("after_steps", "after_step"), ("after_epochs", "after_epoch"), ("finnish", "finish"),
-                                             ("item", "items"), ("begin_with", "began_with")])  # fmt: skip
+                                             ("begins", "begin"), ("begin_with", "began_with")])  # fmt: skip
 def test_a_part_that_nothing_would_call_is_named(monkeypatch, part, meant):
     monkeypatch.setattr(Mine, f"_{part}", lambda self: None, raising=False)
-    monkeypatch.setattr(Mine, "augmented", lambda self: None, raising=False)  # helpers that are called like no part
+    for helper in ("augmented", "item", "labels_of", "n_items", "rates", "finished", "after_step_hook"):  # nearly like no part
+        monkeypatch.setattr(Mine, helper, lambda self: None, raising=False)
     check_protocol(Mine())
     monkeypatch.setattr(Mine, part, lambda self: None, raising=False)
     with pytest.raises(ValueError, match=rf"^Mine\.{part}: nothing calls it; is {meant} meant\? \(If it is a helper"):

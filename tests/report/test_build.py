@@ -201,7 +201,7 @@ def test_the_verdict_over_seeds_comes_first_where_the_run_is_one_of_them(small, 
     write_results(results, tmp_path / "results.csv")
     several = summaries(pd.concat([results, results.assign(seed=4)]), list(results["method"].unique()))
     page = unescape(build_report(results, histories, panels, run, tmp_path, several).read_text())
-    assert '<p class="verdict">Yes, over 2 seeds (yes on seeds 0 and 4).</p>' in page
+    assert '<p class="verdict">Better than SimCLR, over 2 seeds (yes on seeds 0 and 4).</p>' in page
     assert f"<p>This run, seed 0: {answer(results).verdict}</p>" in page and "trained once" not in page
 
 
