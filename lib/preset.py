@@ -127,7 +127,8 @@ def main() -> None:
         apply(asked.name, path)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    print(f"{path.name} now says {asked.name}: {about(asked.name)}\nNext: dvc repro (back: git checkout HEAD -- {path.name} data.dvc dvc.lock reports)")
+    back = f"git checkout HEAD -- {path.name} data.dvc dvc.lock reports"
+    print(f"{path.name} now says {asked.name}: {about(asked.name)}\nNext: dvc repro (back: {back})")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ BAD = [
     ({"complete": "no"}, "complete: expected true or false, got 'no'"),
     ({"frames": 3}, "frames: expected text or a path or null, got 3"),
     ({"variant": None}, "variant: expected text, got None"),
-    ({"size": 5}, "size: the data set 'mine' has no such option; it has image_size, units, fps, least, complete, frames, variant, names, free"),
+    ({"size": 5}, "size: the data set 'mine' has no such option; it has image_size, units, fps, least, complete, frames, variant"),
     ({"root": "x"}, "root: the data set 'mine' has no such option; it has image_size"),
 ]
 

@@ -88,18 +88,20 @@ def test_how_many_statements_hold():
     assert said(GOOD).points[-1] == "All 5 statements about Expression, rendered hold."
     weak = [("sweep", "pgd", 64, "accuracy", 50.0)]
     assert said({"corruption": 10, "attack": 50}, extra=weak).points[-1] == (
-        "4 of the 6 statements about Expression, rendered hold. Of the checks of the attacks these do not: eps = 64/255 drives the score to about zero,"
-        " Expression, rendered."
+        "4 of the 6 statements about Expression, rendered hold. Of the checks of the attacks these do not: eps = 64/255 drives the score"
+        " to about zero, Expression, rendered."
     )
 
 
 @pytest.mark.parametrize(
     ("control", "found"),
     [
-        ((9, 9), "in none of two comparisons of means; in two the intervals overlap, so there the network is not shown to make a difference."),
+        ((9, 9), "in none of two comparisons of means; in two the intervals overlap, so there the network is not shown to make a"
+                 " difference."),
         ((45, 45), "on both means compared: the network makes the difference."),
         ((2, 2), "in none of two comparisons of means; it loses clearly less in two, where the network does harm."),
-        ((45, 9), "in one of two comparisons of means; in one the intervals overlap, so there the network is not shown to make a difference."),
+        ((45, 9), "in one of two comparisons of means; in one the intervals overlap, so there the network is not shown to make a"
+                  " difference."),
         ((2, 45), "in one of two comparisons of means; it loses clearly less in one, where the network does harm."),
         ((2, 9), "in none of two comparisons of means; it loses clearly less in one, where the network does harm; in one the intervals"
                  " overlap, so there the network is not shown to make a difference."),
