@@ -1,6 +1,7 @@
 """Work on all cores: the same results in the same order, torch's threads put back, errors passed on."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -42,6 +43,7 @@ def test_an_error_ends_the_work_and_is_passed_on(two_threads):
         begun.append(item)
         if item == 1:
             raise ValueError("item 1 is bad")
+        time.sleep(0.005)  # else the other thread may be through with all of them before anyone looks
         return item
 
     with pytest.raises(ValueError, match="item 1 is bad"):
