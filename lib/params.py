@@ -13,14 +13,14 @@ from pathlib import Path
 
 import timm
 
-from lib.datasets import DATASETS, about, check_options, reader_of
+from lib.datasets import check_options, reader_of
 from lib.methods import METHODS
 from lib.methods.dar_sfrl import DarSfrlConfig
 from lib.models.checks import LEAST_SIDE
 from lib.models.controls import KINDS
-from lib.models.encoder import Encoder, EncoderConfig
-from lib.models.named import is_named, named_file
+from lib.models.named import is_named
 from lib.models.start import IMAGENET, SCRATCH
+from lib.params_checks import LOOKED_AT, check_all
 from lib.probe_params import ProbeParams
 from lib.strict_yaml import ParamsError, check_keys, parse, read_tree
 from lib.training import Schedule
@@ -307,71 +307,6 @@ def _parse_method(tree, key: str) -> Method:
     return Method(tree["method"], tree["surrogate"], **own, config=parse(config, METHODS[tree["method"]], key))
 
 
-def check_folders(prepare: Prepare, data: Path) -> None:
-    """Are the data sets that params.yaml names there? The demo is not looked for: the pipeline makes it.
-
-    Raises:
-        ParamsError: a folder that is missing or empty, or a file in its place; names the key and the path, and says where to get
-            the set and what must lie there.
-    """
-    found = sorted(path.name for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
-    problems = []
-    for name in dict.fromkeys((prepare.dataset, prepare.probe)):
-        folder = data / name
-        if name == DEMO or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
-            continue
-        keys = " and ".join(f"prepare.{key}" for key in ("dataset", "probe") if getattr(prepare, key) == name)
-        what = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "nothing"
-        near = difflib.get_close_matches(name, sorted({DEMO, *DATASETS, *found} - {name}), 1)
-        meant = f" (did you mean {near[0]!r}?)" if near else ""
-        problems.append(f"{keys}: expected the data set in {data.name}/{name}, there is {what}{meant}\n{about(reader_of(name))}")
-    if problems:
-        raise ParamsError("\n".join(f"params.yaml: {problem}" for problem in problems))
-
-
-def check_network(params: Params) -> None:
-    """Can the backbone be built, and does it take images of this size? It is built, which takes up to seconds.
-
-    Raises:
-        ParamsError: names the keys and what timm said.
-    """
-    network, size = params.network, params.prepare.image_size
-    try:
-        Encoder(EncoderConfig(size, network.backbone, network.backbone_args))
-    except Exception as error:  # timm's models raise many kinds
-        raise ParamsError(
-            f"params.yaml: network: timm's {network.backbone} cannot be built with backbone_args {network.backbone_args} for images of"
-            f" {size} px (prepare.image_size): {type(error).__name__}: {error}"
-        ) from None
-
-
-def check_named_files(params: Params) -> None:
-    """Are the encoders that methods name by PATH@DIGEST there, and the ones that are meant? Their tensors are not looked at.
-
-    Raises:
-        ParamsError: all that are not, with what can be done.
-    """
-    problems = []
-    for key, method in params.methods.items():
-        used = ["init"] + ["descriptor"] * getattr(method.config, "mask_fn", False)
-        for setting, name in ((setting, getattr(method.config, setting, "")) for setting in used):
-            try:
-                if is_named(name):
-                    named_file(f"methods.{key}.{setting}", name)
-            except ValueError as error:
-                problems.append(f"params.yaml: {error}")
-    if problems:
-        raise ParamsError("\n".join(problems))
-
-
-# The same whatever the settings are: the stages that read it would run again where it changes.
-LOOKED_AT = (
-    "params.yaml: every key is known, present and possible; timm builds the network for images of this size; the encoders named by"
-    " PATH@DIGEST, if any, are there and are these; the folders of the data sets are there (what lies in them is read by the stage"
-    " prepare; the demo is rendered by the pipeline)"
-)
-
-
 def main() -> None:
     """``python -m lib.params``: is params.yaml as it should be, and is there what it names? If not, the reasons (of mistakes
     inside the file the first), and exit code 1."""
@@ -380,13 +315,7 @@ def main() -> None:
         root = enter()  # relative paths begin there
     except (ParamsError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
-    problems = []
-    for check in (lambda: check_folders(params.prepare, root / "data"), lambda: check_network(params), lambda: check_named_files(params)):
-        try:
-            check()
-        except ParamsError as error:
-            problems.append(str(error))
-    if problems:
+    if problems := check_all(params, root):
         raise SystemExit("error: " + "\n".join(problems))
     print(LOOKED_AT)
 

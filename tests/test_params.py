@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from lib.faces.demo_set import make_demo_set
-from lib.params import LEAST_DEMO, LOOKED_AT, Demo, Params, ParamsError, check_folders, check_named_files, check_network, load, main
+from lib.params import LEAST_DEMO, Demo, Params, ParamsError, load, main
+from lib.params_checks import LOOKED_AT, check_folders, check_named_files, check_network
 from lib.workplace import find_root
 
 GOOD = {

@@ -44,7 +44,7 @@ def open_set(root: Path, frame_list: str | Path | None = None, image_size: tuple
              min_frames: int = 1, fps: float = FPS, landmarks: str | Path | None = None) -> FaceTable:
     """Open the clips; no pixel is read yet, and the table's ``image_size`` is None without the option.
 
-    Columns: ``identity`` (the number in idXXXXX; without vox1_meta.csv the rank of the celebrity's name), ``clip``
+    Columns: ``identity`` (the five digits of id10270; without vox1_meta.csv the rank of the celebrity's name), ``clip``
     (position in the list or in natural order), ``frame`` (place in the clip by the files' numbers: where frames are missing
     their places stay free), ``time`` (seconds from the clip's first frame, gaps counted), ``split``: pretrain, and probe_test
     for the test people of the official verification split (folder test_wav, or Set = test in the metadata).

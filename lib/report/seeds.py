@@ -129,7 +129,7 @@ def in_a_sentence(results: pd.DataFrame) -> str:
     """Which of the report's comparisons on the main tasks hold on every seed, and which do not; empty where nothing was compared."""
     seeds, blocks = sorted(results["seed"].unique()), compared_blocks(Scores(results))
     held = _held(results, blocks)
-    if not held:
+    if not held or not all(verdict_in_short(part) for part in (results, *(results[results["seed"] == seed] for seed in seeds))):
         return ""
     failed = [
         f"{title} (holds on {sum(holds)} of {len(seeds)}{'' if on_mean else ', not on their mean'})"
@@ -141,8 +141,9 @@ def in_a_sentence(results: pd.DataFrame) -> str:
 
 
 def verdict_in_short(results: pd.DataFrame) -> str:
-    """What the report's verdict begins with: 'yes', 'in part' or 'no'."""
-    return re.match("yes|in part|no", answer(results).verdict.lower()).group()
+    """What the report's verdict begins with: 'yes', 'in part' or 'no'; empty where it says that not enough was compared."""
+    found = re.match(r"(yes|in part|no)\b", answer(results).verdict.lower())
+    return found.group() if found else ""
 
 
 def t_interval(values: pd.Series) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional as F
 
+from lib.probes import knn
 from lib.probes.knn import knn_mean, knn_predict
 
 
@@ -47,3 +48,14 @@ def test_mean_of_the_nearest_targets():
         knn_mean(train, targets[:, 0], test)
     with pytest.raises(ValueError, match="k must be 1..30"):
         knn_mean(train, targets, test, k=31)
+
+
+def test_how_many_test_images_are_compared_at_once_changes_nothing(monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    train, test = torch.randn(40, 8, generator=generator), torch.randn(23, 8, generator=generator)
+    labels, targets = torch.arange(40) % 7, torch.randn(40, 2, generator=generator)
+    whole = knn.knn_predict(train, labels, test), knn.knn_mean(train, targets, test)
+    monkeypatch.setattr(knn, "AT_ONCE", 5)
+    assert torch.equal(knn.knn_predict(train, labels, test), whole[0])
+    torch.testing.assert_close(knn.knn_mean(train, targets, test), whole[1])
+    assert knn.knn_predict(train, labels, test[:0]).shape == (0,)

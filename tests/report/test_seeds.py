@@ -9,7 +9,7 @@ import pytest
 from lib.params import load
 from lib.report import names
 from lib.report.seeds import (
-    CELLS, UNTRAINED, comparisons, in_a_sentence, of_each_seed, of_this_run, report, summaries, t_interval, verdict_over_seeds,
+    CELLS, UNTRAINED, comparisons, in_a_sentence, of_each_seed, of_this_run, report, summaries, t_interval, verdict_in_short, verdict_over_seeds,
 )  # fmt: skip
 from lib.results import read_results
 from tests.benchmarks.study_seeds import probe_of
@@ -90,6 +90,13 @@ def test_the_verdict_over_seeds_is_that_on_their_mean_and_names_each_seed(invent
     alike = invented[invented["seed"] == 3]
     several = pd.concat([alike, alike.assign(seed=4), alike.assign(seed=5)])
     assert verdict_over_seeds(several) == "Better than SimCLR, over 3 seeds (yes on seeds 3, 4 and 5)."
+
+
+def test_what_was_not_compared_is_no_verdict_of_no(invented):
+    """'Not all that the question compares ...' begins like 'No'."""
+    without = invented[(invented["method"] != "simclr") | (invented["family"] == "clean")]
+    assert verdict_in_short(without) == "" and verdict_in_short(invented) == "no"
+    assert in_a_sentence(without) == "" and of_this_run(without[without["seed"] == 1], without) == ("", "")
 
 
 def test_seeds_are_spoken_of_where_the_run_is_one_of_them(invented):
